@@ -1,0 +1,1 @@
+"""What leaves the hub: batches, files, fine-tunes, models. Knows samples, and nobody above it."""

@@ -1,0 +1,63 @@
+"""What can stand in the way of an export or a fine-tune; each is a fact that a door translates."""
+
+from labelhub.facts import Fact
+
+
+class EmptyBatch(Fact):
+    """Nothing was selected, or nothing selected is approved and free."""
+
+    code = "empty_batch"
+
+
+class NotApproved(Fact):
+    """Some of the samples asked for are unknown or not approved; `details["ids"]` names them."""
+
+    code = "not_approved"
+
+
+class AlreadyExported(Fact):
+    """Some of the samples asked for are carried by another batch; `details["ids"]` names them."""
+
+    code = "already_exported"
+
+
+class UnknownFormat(Fact):
+    code = "unknown_format"
+
+
+class BadSplit(Fact):
+    """Ratios that are not three shares adding up to exactly 1."""
+
+    code = "bad_split"
+
+
+class UnknownDestination(Fact):
+    code = "unknown_destination"
+
+
+class NotReady(Fact):
+    """The batch has no file (yet, or any more)."""
+
+    code = "not_ready"
+
+
+class AlreadyStarted(Fact):
+    """A fine-tune of this batch is under way or done."""
+
+    code = "already_started"
+
+
+class UnknownProvider(Fact):
+    code = "unknown_provider"
+
+
+class Unsuitable(Fact):
+    """The provider cannot train on this batch; the message says why."""
+
+    code = "unsuitable"
+
+
+class WrongState(Fact):
+    """The step does not lead on from the state the row is in."""
+
+    code = "wrong_state"

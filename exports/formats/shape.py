@@ -1,0 +1,81 @@
+"""The words a format is declared in. A shape says what a record looks like; the compiler decides how rows are walked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the row as it stands: "uid", "type", "content", "locale", "confidence"."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A timestamp column as `2026-05-25T10:05:00Z`: UTC, whole seconds; null stays null."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Label:
+    """The label: its name, or the list of names where the type allows several."""
+
+
+@dataclass(frozen=True)
+class LabelText:
+    """The label as one text, several joined by ", "."""
+
+
+@dataclass(frozen=True)
+class LabelId:
+    """The label's index in the export's label map, or the list of them where the type allows several; else null."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The project's or the type's prompt in the row's locale, filled with the content: style "chat" or "instruction"."""
+
+    style: str
+
+
+# Strings, numbers and None stand for themselves; mappings and sequences nest.
+Shape = Column | Moment | Label | LabelText | LabelId | Prompt | str | int | float | None | Mapping | Sequence
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format. `name` is its name in APIs and commands, `label` the one people read."""
+
+    name: str
+    label: str
+    shape: Mapping[str, Shape]
+    extension: str
+    media_type: str
+    settled_only: bool = False  # rows without a label cannot be written (there is nothing to learn from)
+
+
+@dataclass(frozen=True)
+class Lines(Format):
+    """One JSON object a line."""
+
+    extension: str = "jsonl"
+    media_type: str = "application/x-ndjson"
+
+
+@dataclass(frozen=True)
+class Array(Format):
+    """One JSON array of objects."""
+
+    extension: str = "json"
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Table(Format):
+    """CSV after RFC 4180 with "\\n" line ends; `always_quoted` columns are quoted even where they need not be."""
+
+    extension: str = "csv"
+    media_type: str = "text/csv; charset=utf-8"
+    always_quoted: frozenset[str] = field(default_factory=frozenset)

@@ -1,0 +1,224 @@
+"""Batches of samples, the fine-tunes run on them, the models that come out."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from labelhub.accounts.roles import Power
+from labelhub.fields import JSONTextField
+from labelhub.jobs.models import Job
+from samples.models import Dataset, Project, Sample
+
+from . import formats, providers
+
+
+class BatchQuerySet(models.QuerySet):
+    def ready(self):
+        return self.filter(state=Batch.State.READY)
+
+    def where(self, user, power: Power):
+        """Batches of the projects in which `user` holds `power`; one across projects is a superuser's."""
+        return self if user.is_superuser else self.filter(project__in=Project.objects.where(user, power))
+
+    def visible_to(self, user):
+        return self.where(user, Power.EXPORT)
+
+
+class Batch(models.Model):
+    """Approved samples gathered once and written to one file, and everything needed to explain or repeat it."""
+
+    class State(models.TextChoices):
+        QUEUED = "QUEUED", "Queued"
+        RUNNING = "RUNNING", "Running"
+        READY = "READY", "Ready"
+        FAILED = "FAILED", "Failed"
+        CANCELLED = "CANCELLED", "Cancelled"
+
+    uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(
+        Project, models.PROTECT, null=True, blank=True, related_name="batches", help_text="Empty: several projects."
+    )
+    format = models.CharField(max_length=40, choices=formats.choices)
+    options = JSONTextField(default=dict, blank=True)
+    ratios = JSONTextField(null=True, blank=True, help_text='["0.8", "0.1", "0.1"], or empty for one plain file.')
+    seed = models.CharField(max_length=64, default="0", help_text="Deals the samples; the same seed, the same split.")
+    is_stratified = models.BooleanField(default=False, help_text="Keep each label's share alike in every part.")
+    allows_reexport = models.BooleanField(default=False, help_text="Take samples that another batch already carries.")
+    selection = JSONTextField(default=dict, help_text="What was asked for: explicit ids, or a filter.")
+    destination = models.CharField(max_length=40)
+    path = models.CharField(max_length=500, blank=True)
+    sample_count = models.PositiveIntegerField(default=0)
+    byte_count = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    manifest = JSONTextField(null=True, blank=True)
+    warnings = JSONTextField(default=list, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    error = models.TextField(blank=True)
+    job = models.OneToOneField(Job, models.SET_NULL, null=True, blank=True, related_name="+", editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="batches", editable=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "batches"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["QUEUED", "RUNNING", "READY", "FAILED", "CANCELLED"]), name="batch_state_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="READY") | (~Q(path="") & ~Q(sha256="")), name="batch_ready_has_file"
+            ),
+        ]
+        permissions = [("download_batch", "Can download the files of batches")]
+
+    def __str__(self):
+        return f"batch {self.short_id}"
+
+    @property
+    def short_id(self) -> str:
+        """The first eight hex digits of the uuid: what file names carry."""
+        return self.uuid.hex[:8]
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state == self.State.READY
+
+
+class BatchItemQuerySet(models.QuerySet):
+    def claims(self):
+        return self.filter(is_claim=True)
+
+
+class BatchItem(models.Model):
+    """A sample's place in a batch. Narrow on purpose: this table is the claim, so that two batches never share a row.
+
+    `is_claim` is true but in batches that were asked to export again; a sample has at most one claim.
+    """
+
+    class Split(models.IntegerChoices):
+        WHOLE = 0, "whole"
+        TRAIN = 1, "train"
+        VAL = 2, "val"
+        TEST = 3, "test"
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="items", db_index=False)
+    sample = models.ForeignKey(Sample, models.PROTECT, related_name="batch_items")
+    split = models.PositiveSmallIntegerField(choices=Split, default=Split.WHOLE)
+    is_claim = models.BooleanField(default=True)
+
+    objects = BatchItemQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["sample"], condition=Q(is_claim=True), name="sample_claimed_once"),
+            models.UniqueConstraint(fields=["batch", "split", "sample"], name="batch_item_in_order"),
+        ]
+
+
+class FineTuneQuerySet(models.QuerySet):
+    def running(self):
+        return self.filter(status__in=[FineTune.Status.SUBMITTING, FineTune.Status.RUNNING])
+
+    def where(self, user, power: Power):
+        return self.filter(batch__in=Batch.objects.where(user, power)) if not user.is_superuser else self
+
+    def visible_to(self, user):
+        return self.where(user, Power.FINETUNE)
+
+
+class FineTune(models.Model):
+    """One training run on a batch's files, here or at a provider."""
+
+    class Status(models.TextChoices):
+        NOT_STARTED = "NOT_STARTED", "Not started"
+        SUBMITTING = "SUBMITTING", "Submitting"
+        RUNNING = "RUNNING", "Running"
+        SUCCESS = "SUCCESS", "Success"
+        FAILED = "FAILED", "Failed"
+        CANCELLED = "CANCELLED", "Cancelled"
+
+    uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    batch = models.ForeignKey(Batch, models.PROTECT, related_name="finetunes")
+    provider = models.CharField(max_length=40, choices=providers.choices, default="local")
+    model = models.CharField("base model", max_length=200, blank=True)
+    hyperparameters = JSONTextField(default=dict, blank=True)
+    provider_job_id = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=12, choices=Status, default=Status.NOT_STARTED)
+    progress = models.PositiveSmallIntegerField("progress (%)", default=0)
+    error = models.TextField(blank=True)
+    metrics = JSONTextField(null=True, blank=True)
+    events = JSONTextField(default=list, blank=True)
+    artefact = models.CharField(max_length=500, blank=True, help_text="Folder of the trained model under its storage.")
+    job = models.OneToOneField(Job, models.SET_NULL, null=True, blank=True, related_name="+", editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="finetunes", editable=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = FineTuneQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "fine-tune"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["NOT_STARTED", "SUBMITTING", "RUNNING", "SUCCESS", "FAILED", "CANCELLED"]),
+                name="finetune_status_known",
+            ),
+            # A double click makes one fine-tune: a batch has at most one under way.
+            models.UniqueConstraint(
+                fields=["batch"],
+                condition=Q(status__in=["NOT_STARTED", "SUBMITTING", "RUNNING"]),
+                name="finetune_once_at_a_time",
+            ),
+        ]
+
+    def __str__(self):
+        return f"fine-tune {self.pk} of {self.batch}"
+
+
+class ModelVersion(models.Model):
+    """A trained model: what a successful fine-tune leaves behind, numbered within its project (and dataset)."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions")
+    dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="model_versions")
+    version = models.PositiveIntegerField()
+    finetune = models.OneToOneField(FineTune, models.PROTECT, related_name="model_version")
+    metrics = JSONTextField(default=dict, blank=True)
+    artefact = models.CharField(max_length=500, blank=True)
+    provider_model = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="model_version_once")]
+
+    def __str__(self):
+        return f"{self.project.name}@{self.version}"
+
+
+class ModelTag(models.Model):
+    """A name that moves between versions: prod, staging, live."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="model_tags")
+    name = models.CharField(max_length=64)
+    version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="tags")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["project", "name"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="model_tag_once")]
+
+    def __str__(self):
+        return f"{self.name} → {self.version}"

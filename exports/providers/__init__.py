@@ -1,0 +1,26 @@
+"""The menu of fine-tune providers, in the order people see it."""
+
+from exports.errors import UnknownProvider
+
+from .base import Provider
+from .local import Local
+
+__all__ = ["Provider", "choices", "get"]
+
+MENU: list[Provider] = [Local()]
+_by_name = {provider.name: provider for provider in MENU}
+
+
+def get(name: str) -> Provider:
+    """The provider called `name`; UnknownProvider, naming the known ones, where there is none."""
+    try:
+        return _by_name[name]
+    except KeyError:
+        raise UnknownProvider(
+            f"unknown provider {name!r}; known: {', '.join(_by_name)}", known=list(_by_name)
+        ) from None
+
+
+def choices() -> list[tuple[str, str]]:
+    """For a model field: (name, title) in menu order."""
+    return [(provider.name, provider.label) for provider in MENU]

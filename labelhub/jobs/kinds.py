@@ -1,0 +1,47 @@
+"""The menu of background work: each kind's function, kept where its subject lives (an app's `tasks.py`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labelhub.facts import Fact
+
+from .models import Job
+
+
+class UnknownKind(Fact):
+    code = "unknown_job_kind"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`run(progress, **params)` does the work; `ended(job, **params)` hears that it failed for good or was cancelled."""
+
+    name: str
+    run: Callable
+    ended: Callable[..., None] | None = None
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def job(name: str, *, ended: Callable[..., None] | None = None):
+    """Register the decorated function as the work of kind `name`.
+
+    It may run more than once (a worker can die at any line), so it must start over or resume; what it returns, a dict
+    or None, is kept as the job's result. `ended` runs in the transaction that marks the job FAILED or CANCELLED.
+    """
+
+    def register(run):
+        _kinds[name] = Kind(name, run, ended)
+        return run
+
+    return register
+
+
+def kind_of(job: Job) -> Kind:
+    """The registered kind of `job`; UnknownKind, naming the known ones, where nobody registered it."""
+    try:
+        return _kinds[job.kind]
+    except KeyError:
+        known = sorted(_kinds)
+        raise UnknownKind(f"no job kind {job.kind!r}; known: {', '.join(known)}", known=known) from None

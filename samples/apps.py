@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class SamplesConfig(AppConfig):
+    name = "samples"
+    verbose_name = "Samples"
+
+    def ready(self):
+        from . import permissions  # noqa: F401  (registers who may do what)

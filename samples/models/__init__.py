@@ -1,0 +1,20 @@
+"""The tables of curation, a file for each place a row passes: projects, datasets, tasks, samples."""
+
+from .datasets import Dataset, Source
+from .projects import Label, Membership, Project
+from .samples import Sample
+from .tasks import Annotation, AnnotationLabel, Prediction, Task, TaskLabel
+
+__all__ = [
+    "Annotation",
+    "AnnotationLabel",
+    "Dataset",
+    "Label",
+    "Membership",
+    "Prediction",
+    "Project",
+    "Sample",
+    "Source",
+    "Task",
+    "TaskLabel",
+]

@@ -1,0 +1,158 @@
+"""Tasks, what people answered, what models guessed."""
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from labelhub.accounts.roles import Power
+from labelhub.fields import JSONTextField
+from samples import task_types
+
+from .datasets import Source
+from .projects import Label, Project
+from .verdicts import Verdict
+
+
+class TaskQuerySet(models.QuerySet):
+    def pending(self):
+        return self.filter(status=Task.Status.PENDING)
+
+    def open(self):
+        """Still taking answers."""
+        return self.filter(status__in=[Task.Status.PENDING, Task.Status.VALIDATING])
+
+    def completed(self):
+        return self.filter(status=Task.Status.COMPLETED)
+
+    def failed(self):
+        """Answered, but without a verdict: a tie, or too small a share."""
+        return self.filter(status=Task.Status.FAILED)
+
+    def where(self, user, power: Power):
+        return self.filter(project__in=Project.objects.where(user, power)) if not user.is_superuser else self
+
+    def visible_to(self, user):
+        return self.where(user, Power.VIEW)
+
+    def unanswered_by(self, user):
+        return self.exclude(annotations__annotator=user)
+
+
+class Task(Verdict):
+    """One item to label, and once it is settled the verdict on it."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING", "Pending"
+        VALIDATING = "VALIDATING", "Validating"
+        COMPLETED = "COMPLETED", "Completed"
+        FAILED = "FAILED", "Failed"
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="tasks", db_index=False)
+    source = models.ForeignKey(Source, models.PROTECT, related_name="tasks", db_index=False)
+    external_id = models.CharField(
+        max_length=1024,
+        help_text="The item's id where it came from; “content:…”, a hash, for an item that had none.",
+    )
+    options = JSONTextField(
+        null=True, blank=True, help_text="This item's own choices, where they differ from the labels."
+    )
+    media = models.FileField(upload_to="tasks/", blank=True)
+    metadata = JSONTextField(default=dict, blank=True)
+    occurred_at = models.DateTimeField(null=True, blank=True, help_text="When the item came to be, outside.")
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="tasks")
+    labels = models.ManyToManyField(Label, through="TaskLabel", related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["source", "external_id"], name="task_once_in_source"),
+            models.CheckConstraint(
+                condition=Q(status__in=["PENDING", "VALIDATING", "COMPLETED", "FAILED"]), name="task_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="COMPLETED") | Q(answer__isnull=False), name="task_completed_has_answer"
+            ),
+        ]
+        indexes = [models.Index(fields=["project", "status", "id"], name="task_by_status")]
+        permissions = [("annotate_task", "Can answer tasks"), ("import_task", "Can import tasks")]
+
+    def __str__(self):
+        return self.content if len(self.content) <= 80 else f"{self.content[:79]}…"
+
+    @property
+    def kind(self) -> task_types.TaskType:
+        return task_types.get(self.type)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.status == self.Status.COMPLETED
+
+
+class TaskLabel(models.Model):
+    """One of several labels of a task's verdict; only for types that allow several."""
+
+    task = models.ForeignKey(Task, models.CASCADE)
+    label = models.ForeignKey(Label, models.PROTECT)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "label"], name="task_label_once")]
+
+
+class Annotation(models.Model):
+    """What one person answered to one task."""
+
+    task = models.ForeignKey(Task, models.PROTECT, related_name="annotations", db_index=False)
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="annotations")
+    answer = JSONTextField()
+    label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="annotations")
+    labels = models.ManyToManyField(Label, through="AnnotationLabel", related_name="+")
+    lead_time_ms = models.PositiveIntegerField("lead time (ms)", null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["task", "annotator"], name="annotation_once")]
+
+    def __str__(self):
+        return f"{self.annotator} on task {self.task_id}"
+
+
+class AnnotationLabel(models.Model):
+    """One of several labels in an answer; only for types that allow several."""
+
+    annotation = models.ForeignKey(Annotation, models.CASCADE)
+    label = models.ForeignKey(Label, models.PROTECT)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["annotation", "label"], name="annotation_label_once")]
+
+
+class Prediction(models.Model):
+    """What a model guessed about a task. The model is named, not referenced: models live downstream, in exports."""
+
+    task = models.ForeignKey(Task, models.CASCADE, related_name="predictions", db_index=False)
+    model = models.CharField(max_length=200, help_text="The model version that guessed, as “dataset@3”.")
+    label = models.ForeignKey(Label, models.PROTECT, related_name="predictions")
+    probability = models.FloatField(validators=[MinValueValidator(0.0), MaxValueValidator(1.0)])
+    sentiment = models.FloatField(null=True, blank=True, validators=[MinValueValidator(-1.0), MaxValueValidator(1.0)])
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "model", "label"], name="prediction_once"),
+            models.CheckConstraint(
+                condition=Q(probability__gte=0, probability__lte=1), name="prediction_probability_is_share"
+            ),
+        ]
+
+    def __str__(self):
+        return f"{self.model}: {self.label} {self.probability:.2f}"

@@ -1,0 +1,33 @@
+"""What every test may ask for."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before Django reads its settings: a data folder of the tests' own, never the developer's.
+os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="labelhub-tests-"))
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright keeps an event loop in the test's thread
+
+import pytest
+
+DATA = Path(os.environ.get("LABELHUB_TEST_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data sets; a test that needs it is skipped, saying so, where it is missing."""
+    if not DATA.is_dir():
+        pytest.skip(f"the real data sets are not here ({DATA}); set LABELHUB_TEST_DATA to their folder")
+    return DATA
+
+
+@pytest.fixture(autouse=True)
+def own_files(settings, tmp_path):
+    """Every test writes its files into a folder of its own."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    storages = {name: dict(options) for name, options in settings.STORAGES.items()}
+    storages["default"]["OPTIONS"] = {"location": str(tmp_path / "media")}
+    storages["local"]["OPTIONS"] = {"location": str(tmp_path / "exports")}
+    storages["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = storages
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
