@@ -1,14 +1,17 @@
-"""A JSON column kept as the very text it was written as, so that what came in goes out unchanged."""
+"""Columns whose values read the same on every database: JSON kept as its text, shares kept to four decimals."""
 
 import json
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def dump_json(value):
     """`value` as compact JSON text, keys in their order, nothing escaped but what JSON needs; ValueError for NaN."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _encoder.encode(value)
 
 
 class JSONTextField(models.JSONField):
@@ -45,3 +48,13 @@ class JSONTextField(models.JSONField):
             dump_json(value)
         except (TypeError, ValueError) as error:
             raise ValidationError(f"not JSON: {error}") from error
+
+
+class ShareField(models.FloatField):
+    """A share from 0 to 1, kept to four decimals: so few digits are written alike by Python, SQLite and PostgreSQL."""
+
+    default_validators = [MinValueValidator(0.0), MaxValueValidator(1.0)]
+
+    def get_prep_value(self, value):
+        value = super().get_prep_value(value)
+        return None if value is None else round(value, 4)

@@ -1,0 +1,90 @@
+"""INSERT … SELECT: one statement, however many rows."""
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Concat
+from django.utils import timezone
+
+from labelhub.accounts.models import AuditEntry
+from labelhub.setwise import insert_rows, insert_select
+from samples.models import Annotation, Source, Task
+
+from .factories import make_project, make_source, make_task, make_user
+
+
+@pytest.mark.django_db
+def test_it_computes_rows_in_the_database(django_assert_num_queries):
+    project = make_project()
+    for number in range(5):
+        make_task(project, f"text {number}")
+    now, user = timezone.now(), make_user()
+    with django_assert_num_queries(1):
+        made = insert_select(
+            AuditEntry,
+            Task.objects.filter(project=project).order_by("-id"),
+            {
+                "at": Value(now),
+                "actor": Value(user.pk),
+                "action": Value("look"),
+                "subject": Value("task"),
+                "subject_id": "pk",
+                "before": Value(""),
+                "after": Concat(Value("→ "), F("status")),
+                "reason": Value(""),
+            },
+        )
+    assert made == 5
+    entries = AuditEntry.objects.filter(action="look")
+    assert set(entries.values_list("subject_id", flat=True)) == set(Task.objects.values_list("pk", flat=True))
+    assert {(entry.at, entry.actor, entry.after) for entry in entries} == {(now, user, "→ PENDING")}
+
+
+@pytest.mark.django_db
+def test_a_null_needs_no_type_of_its_own():
+    make_task()
+    columns = {"at": Value(timezone.now()), "actor": Value(None), "subject_id": "pk"}
+    columns |= {name: Value("") for name in ("action", "subject", "before", "after", "reason")}
+    assert insert_select(AuditEntry, Task.objects.all(), columns) == 1
+    assert AuditEntry.objects.get().actor is None
+
+
+def _copy(**options):
+    """Make a source of every task, named after its locale: two tasks in one locale collide."""
+    now = timezone.now()
+    columns = {"uid": "uid", "project": "project", "name": "locale", "title": Value(""), "description": Value("")}
+    columns |= {"properties": Value({})}
+    columns |= {"created_at": Value(now), "updated_at": Value(now)}
+    return insert_select(Source, Task.objects.all(), columns, **options)
+
+
+@pytest.mark.django_db
+def test_a_broken_constraint_undoes_everything_or_is_stepped_over():
+    project = make_project()
+    source = make_source(project)
+    for locale in ("fr", "fr", "en"):
+        make_task(project, source=source, locale=locale)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        _copy()
+    assert Source.objects.count() == 1
+    assert _copy(ignore_conflicts=True) == 2
+    assert set(Source.objects.exclude(pk=source.pk).values_list("name", flat=True)) == {"fr", "en"}
+
+
+@pytest.mark.django_db
+def test_plain_rows_are_written_as_objects_would_be(django_assert_num_queries):
+    task, person, now = make_task(), make_user(), timezone.now()
+    rows = [(task.pk, '{"label":"é","n":1.0}', 40), (make_task().pk, "{}", None)]
+    same = {"annotator": person.pk, "label": None, "created_at": now, "updated_at": now}
+    with django_assert_num_queries(1):
+        insert_rows(Annotation, ("task", "answer", "lead_time_ms"), rows, same=same)
+    first, second = Annotation.objects.order_by("pk")
+    assert (first.task, first.annotator, first.answer, first.lead_time_ms) == (
+        task,
+        person,
+        {"label": "é", "n": 1.0},
+        40,
+    )
+    assert (first.created_at, second.answer, second.lead_time_ms) == (now, {}, None)
+    insert_rows(Annotation, ("task", "answer", "lead_time_ms"), [], same=same)
+    assert Annotation.objects.count() == 2
