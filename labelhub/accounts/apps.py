@@ -1,3 +1,5 @@
+"""The app and its name in the admin."""
+
 from django.apps import AppConfig
 
 

@@ -3,19 +3,22 @@
 import secrets as random_secrets
 from datetime import timedelta
 
+import structlog
+from cryptography.fernet import InvalidToken
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from . import audit, secrets
 from .models import AccessKey
+
+log = structlog.get_logger(__name__)
 
 TOUCH_EVERY = timedelta(minutes=1)  # last_used_at is for people: a write a minute a key is enough
 
 
 @transaction.atomic
 def create_key(user, *, name="", by=None, expires_at=None) -> tuple[AccessKey, str]:
-    """A new key of `user` and its secret, which is shown this once and kept encrypted."""
+    """A new key of `user` and its secret, which is shown this once and kept encrypted; `by` None: the hub itself."""
     secret = random_secrets.token_hex(24)
     key = AccessKey.objects.create(
         user=user,
@@ -24,7 +27,7 @@ def create_key(user, *, name="", by=None, expires_at=None) -> tuple[AccessKey, s
         encrypted_secret=secrets.encrypt(secret),
         expires_at=expires_at,
     )
-    audit.record(key, "create", by=by or user, after="active")
+    audit.record(key, "create", by=by, after="active")
     return key, secret
 
 
@@ -38,18 +41,32 @@ def revoke_key(key: AccessKey, *, by) -> bool:
     return bool(done)
 
 
+def bearer_of(key: AccessKey, secret: str) -> str:
+    """The one text that carries both halves, for an Authorization header."""
+    return f"{key.key_id}.{secret}"
+
+
 def key_of_bearer(token: str) -> AccessKey | None:
     """The active key behind `<id>.<secret>`, noted as used; None where there is none."""
     key_id, dot, secret = token.partition(".")
     key = AccessKey.objects.active().select_related("user").filter(key_id=key_id).first() if dot else None
-    if key is None or not key.opens_with(secret):
+    if key is None or not _opens(key, secret):
         return None
     touch(key)
     return key
 
 
+def _opens(key, secret):
+    try:
+        return key.opens_with(secret)
+    except InvalidToken:  # SECRETS_KEY was changed: no key opens any more, and somebody should know why
+        log.error("access_key_unreadable", key=key.key_id, hint="SECRETS_KEY is not the one that encrypted it")
+        return False
+
+
 def touch(key: AccessKey) -> None:
-    """Note that `key` was used, at most once a minute."""
+    """Note that `key` was used, at most once a minute: the other requests write nothing."""
     now = timezone.now()
-    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - TOUCH_EVERY)
-    AccessKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+    if key.last_used_at is None or key.last_used_at < now - TOUCH_EVERY:
+        AccessKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        key.last_used_at = now

@@ -1,3 +1,5 @@
+"""The app, and the discovery of background work: whatever an app does later stands in its tasks.py."""
+
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from labelhub.facts import Fact
 
-from .models import Job
-
 
 class UnknownKind(Fact):
     code = "unknown_job_kind"
@@ -28,7 +26,8 @@ def job(name: str, *, ended: Callable[..., None] | None = None):
     """Register the decorated function as the work of kind `name`.
 
     It may run more than once (a worker can die at any line), so it must start over or resume; what it returns, a dict
-    or None, is kept as the job's result. `ended` runs in the transaction that marks the job FAILED or CANCELLED.
+    or None, is kept as the job's result. A Fact it raises fails the job for good, any other exception is tried again.
+    `ended` runs in the transaction that marks the job FAILED or CANCELLED.
     """
 
     def register(run):
@@ -38,10 +37,10 @@ def job(name: str, *, ended: Callable[..., None] | None = None):
     return register
 
 
-def kind_of(job: Job) -> Kind:
-    """The registered kind of `job`; UnknownKind, naming the known ones, where nobody registered it."""
+def kind_named(name: str) -> Kind:
+    """The kind registered as `name`; UnknownKind, naming the known ones, where there is none."""
     try:
-        return _kinds[job.kind]
+        return _kinds[name]
     except KeyError:
         known = sorted(_kinds)
-        raise UnknownKind(f"no job kind {job.kind!r}; known: {', '.join(known)}", known=known) from None
+        raise UnknownKind(f"no job kind {name!r}; known: {', '.join(known) or 'none'}", known=known) from None

@@ -1,5 +1,7 @@
 """The Job row: what is to be done, who does it now, and until when we believe him."""
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -9,9 +11,9 @@ from labelhub.fields import JSONTextField
 
 
 class JobQuerySet(models.QuerySet):
-    def due(self):
-        """Waiting, and not told to wait longer."""
-        return self.filter(state=Job.State.QUEUED, run_after__lte=timezone.now())
+    def due(self, *, within=timedelta(0)):
+        """Waiting, and not told to wait longer (than `within`)."""
+        return self.filter(state=Job.State.QUEUED, run_after__lte=timezone.now() + within)
 
     def running(self):
         return self.filter(state=Job.State.RUNNING)

@@ -3,26 +3,29 @@
 import random
 import secrets
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from .kinds import UnknownKind, kind_of
-from .models import Job
+from .kinds import UnknownKind, kind_named
+from .models import Job, JobQuerySet
 
 log = structlog.get_logger(__name__)
 wake = threading.Event()  # set on submit, so that a worker in this process need not wait for its next look
 
 BACKOFF_SECONDS = 2.0
 BACKOFF_LIMIT_SECONDS = 600.0
+CLOCKS_DIFFER = timedelta(seconds=1)  # a broker's message must not come too early for a machine that is a little slow
 
 
-def submit(kind: str, params: dict | None = None, *, by=None, run_after=None) -> Job:
+def submit(kind: str, params: dict | None = None, *, by=None, run_after: datetime | None = None) -> Job:
     """Put work of `kind` in the queue; it is seen when the transaction around this call commits."""
+    kind_named(kind)  # a typing error fails here, not in a worker at night
     job = Job.objects.create(
         kind=kind,
         params=params or {},
@@ -30,9 +33,18 @@ def submit(kind: str, params: dict | None = None, *, by=None, run_after=None) ->
         run_after=run_after or timezone.now(),
         max_attempts=settings.JOB_MAX_ATTEMPTS,
     )
-    kind_of(job)  # a typing error fails here, not in a worker at night
-    transaction.on_commit(wake.set)
+    _announce(job)
     return job
+
+
+def _announce(job):
+    """Tell the workers, once it is committed, that `job` waits; an announcement that is lost is made again by sweep."""
+    if settings.JOBS_BACKEND == "celery":
+        from .celery import send  # only this backend needs the package
+
+        transaction.on_commit(partial(send, job.pk, job.run_after))
+    else:
+        transaction.on_commit(wake.set)
 
 
 def _lease():
@@ -40,27 +52,25 @@ def _lease():
 
 
 def claim(job_id: int | None = None) -> Job | None:
-    """Take the next due job (or that one) for this caller; None where there is none or another was faster."""
-    due = Job.objects.due().order_by("run_after", "id")
-    if job_id is not None:
-        due = due.filter(pk=job_id)
-    for pk in list(due.values_list("pk", flat=True)[:8]):
+    """Take the next due job (or that one) for this caller; None where there is none."""
+    due = Job.objects.due() if job_id is None else Job.objects.due(within=CLOCKS_DIFFER).filter(pk=job_id)
+    while (pk := due.order_by("run_after", "id").values_list("pk", flat=True).first()) is not None:
         token = secrets.token_hex(16)
-        taken = Job.objects.due().filter(pk=pk)
-        now = timezone.now()
-        if taken.update(
+        if due.filter(pk=pk).update(
             state=Job.State.RUNNING,
             token=token,
             lease_until=_lease(),
             attempt=F("attempt") + 1,
-            started_at=now,
+            started_at=timezone.now(),
+            progress=0,
+            message="",
             error="",
         ):
             return Job.objects.get(pk=pk)
-    return None
+    return None  # only now: losing one job to a faster caller says nothing about the next
 
 
-def held(job: Job):
+def held(job: Job) -> JobQuerySet:
     """The row of `job` as long as this run holds it."""
     return Job.objects.running().filter(pk=job.pk, token=job.token)
 
@@ -80,17 +90,27 @@ def finish(job: Job, result: dict | None) -> bool:
 
 
 def put_back(job: Job, *, error: str = "", delay: float = 0.0, counted: bool = True) -> bool:
-    """Queue a running job again after `delay` seconds; `counted=False` gives it its attempt back."""
-    return bool(
-        held(job).update(
+    """Queue a running job again after `delay` seconds, or end it if it is to be cancelled; False when it is not ours.
+
+    `counted=False` gives it its attempt back.
+    """
+    job.run_after = timezone.now() + timedelta(seconds=delay)
+    queued = (
+        held(job)
+        .filter(cancel_requested_at=None)
+        .update(
             state=Job.State.QUEUED,
             token="",
             lease_until=None,
             error=error,
-            run_after=timezone.now() + timedelta(seconds=delay),
+            run_after=job.run_after,
             attempt=F("attempt") if counted else F("attempt") - 1,
         )
     )
+    if queued:
+        _announce(job)
+        return True
+    return end(job, Job.State.CANCELLED)
 
 
 @transaction.atomic
@@ -103,48 +123,73 @@ def end(job: Job, state: Job.State, *, error: str = "") -> bool:
 
 
 def _tell(job):
+    """Let the kind of `job` hear that it has ended; what goes wrong there is noted on the job, which stays ended."""
     job.refresh_from_db()
     try:
-        kind = kind_of(job)
+        with transaction.atomic():
+            kind = kind_named(job.kind)
+            if kind.ended:
+                kind.ended(job, **job.params)
     except UnknownKind:  # an older release's job: nobody is left to hear of it
-        return
-    if kind.ended:
-        kind.ended(job, **job.params)
+        pass
+    except OperationalError:  # a lock or a lost connection: nothing is written, and the sweeper tries again
+        raise
+    except Exception as error:
+        log.exception("job_end_not_heard", job=job.pk, kind=job.kind)
+        job.error = f"{job.error}\nwhen told of the end: {type(error).__name__}: {error}".strip()
+        job.save(update_fields=["error"])
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait before the try after `attempt`: doubling, capped, with a quarter of jitter."""
-    return min(BACKOFF_SECONDS * 2 ** (attempt - 1), BACKOFF_LIMIT_SECONDS) * random.uniform(0.75, 1.25)
+    """Seconds to wait before the try after `attempt`: doubling up to a limit, less up to half of it by chance."""
+    return min(BACKOFF_SECONDS * 2.0 ** min(attempt - 1, 30), BACKOFF_LIMIT_SECONDS) * random.uniform(0.5, 1.0)
 
 
-def fail(job: Job, error: str, *, permanent: bool = False) -> None:
+def fail(job: Job, error: str, *, permanent: bool = False) -> bool:
     """A try went wrong: once more later, or FAILED when it was the last or trying again cannot help."""
     if permanent or job.attempt >= job.max_attempts:
-        end(job, Job.State.FAILED, error=error)
-    else:
-        put_back(job, error=error, delay=backoff(job.attempt))
+        return end(job, Job.State.FAILED, error=error)
+    return put_back(job, error=error, delay=backoff(job.attempt))
 
 
 @transaction.atomic
 def cancel(job: Job) -> bool:
     """Stop `job`: at once where it waits, at its next progress report where it runs; False where it had ended."""
     now = timezone.now()
+    asked = Job.objects.unfinished().filter(pk=job.pk).update(cancel_requested_at=now)
     waiting = Job.objects.filter(pk=job.pk, state=Job.State.QUEUED)
-    if waiting.update(state=Job.State.CANCELLED, cancel_requested_at=now, finished_at=now):
+    if asked and waiting.update(state=Job.State.CANCELLED, finished_at=now):
         _tell(job)
-        return True
-    return bool(Job.objects.running().filter(pk=job.pk).update(cancel_requested_at=now))
+    return bool(asked)
 
 
 def sweep() -> int:
     """Give the jobs of dead workers to the living, or fail those that killed every worker; returns how many."""
-    swept = 0
-    for job in Job.objects.abandoned():
-        if job.cancel_requested_at:
-            swept += end(job, Job.State.CANCELLED)
-        elif job.attempt >= job.max_attempts:
-            swept += end(job, Job.State.FAILED, error=f"its worker died {job.attempt} times")
-        else:
-            swept += put_back(job, error="its worker died")
-        log.warning("job_swept", job=job.pk, kind=job.kind, attempt=job.attempt)
-    return swept
+    return sum(_take_over(job) for job in Job.objects.abandoned()) + _announce_again()
+
+
+def _take_over(job):
+    """End the run of a worker that is gone: hold its lease first, for it may be beating after all."""
+    token = secrets.token_hex(16)
+    if not held(job).abandoned().update(token=token, lease_until=_lease()):
+        return False
+    log.warning("job_abandoned", job=job.pk, kind=job.kind, attempt=job.attempt)
+    job.token = token
+    if job.attempt >= job.max_attempts and not job.cancel_requested_at:
+        return end(job, Job.State.FAILED, error=f"its worker died in each of {job.attempt} tries; not tried again")
+    return put_back(job, error="its worker died")
+
+
+def _announce_again():
+    """Announce to a message broker what has been due for a lease: the message may be lost. A database needs no news."""
+    if settings.JOBS_BACKEND == "database":
+        return 0
+    now = timezone.now()
+    overdue = Job.objects.due().filter(run_after__lt=now - timedelta(seconds=settings.JOB_LEASE_SECONDS))
+    announced = 0
+    for job in overdue:
+        job.run_after = now
+        if overdue.filter(pk=job.pk).update(run_after=now):  # of several sweepers one, and once a lease
+            _announce(job)
+            announced += 1
+    return announced
