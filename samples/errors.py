@@ -27,6 +27,12 @@ class WrongState(Fact):
     code = "wrong_state"
 
 
+class ReasonMissing(Fact):
+    """The step must say why."""
+
+    code = "reason_missing"
+
+
 class LabelInUse(Fact):
     """The label stands in answers or verdicts."""
 
@@ -43,3 +49,27 @@ class BadRow(Fact):
     """A row of a file that cannot become a task."""
 
     code = "bad_row"
+
+
+class InvalidValue(Fact):
+    """A field of a project, a source or a label holds what its rules refuse; `details["field"]` names it."""
+
+    code = "invalid_value"
+
+
+class NameTaken(Fact):
+    """There is one of that name already."""
+
+    code = "name_taken"
+
+
+class AlreadyThere(Fact):
+    """An item of that id is there with other content; `details["ids"]` names them."""
+
+    code = "already_there"
+
+
+class StillNeeded(Fact):
+    """It cannot go while something that must stay stands on it; the message says what."""
+
+    code = "still_needed"

@@ -4,6 +4,7 @@ import rules
 
 from labelhub.accounts.roles import Power
 
+from .errors import NotAllowed
 from .models import Project
 
 NEEDS = {
@@ -55,6 +56,12 @@ def member_with(power: Power):
         return project is not None and projects.filter(pk=project.pk).exists()
 
     return holds
+
+
+def require(user, power: Power, project: Project) -> None:
+    """Pass where `user` holds `power` in `project`, else raise NotAllowed."""
+    if not member_with(power)(user, project):
+        raise NotAllowed(f"{user} may not {power.label} in {project.name}", power=power.value, project=project.name)
 
 
 def register(needs: dict[str, Power]) -> None:

@@ -1,6 +1,7 @@
 """The tables of curation, a file for each place a row passes: projects, datasets, tasks, samples."""
 
 from .datasets import Dataset, Source
+from .duplicates import ClusterMember, DuplicateBand
 from .projects import Label, Membership, Project
 from .samples import Sample
 from .tasks import Annotation, AnnotationLabel, Prediction, Task, TaskLabel
@@ -8,7 +9,9 @@ from .tasks import Annotation, AnnotationLabel, Prediction, Task, TaskLabel
 __all__ = [
     "Annotation",
     "AnnotationLabel",
+    "ClusterMember",
     "Dataset",
+    "DuplicateBand",
     "Label",
     "Membership",
     "Prediction",

@@ -4,6 +4,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 
 from labelhub.accounts.models import new_uid
+from labelhub.fields import JSONTextField
 
 from .projects import Project
 
@@ -18,6 +19,7 @@ class Source(models.Model):
     name = models.CharField(max_length=256, validators=[name_rule])
     title = models.CharField(max_length=128, blank=True)
     description = models.TextField(max_length=16384, blank=True)
+    properties = JSONTextField(default=dict, blank=True, help_text="What an outside contract keeps here, in its words.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -40,6 +42,7 @@ class Dataset(models.Model):
     model_family = models.CharField(max_length=40, default="english")
     has_sentiment = models.BooleanField(default=True)
     sources = models.ManyToManyField(Source, related_name="datasets", blank=True)
+    properties = JSONTextField(default=dict, blank=True, help_text="What an outside contract keeps here, in its words.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -1,6 +1,7 @@
 """Projects, their labels and their members."""
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -54,7 +55,7 @@ class Project(models.Model):
     prompts = JSONTextField(
         default=dict,
         blank=True,
-        help_text='Overrides of the prompts in exports: {"fr": {"openai": "…{content}", "alpaca": "…"}}.',
+        help_text='Overrides of the prompts in exports: {"fr": {"chat": "…{content}", "instruction": "…"}}.',
     )
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="projects")
     created_by = models.ForeignKey(
@@ -82,6 +83,18 @@ class Project(models.Model):
         """The task type, as the object that knows what an answer is."""
         return task_types.get(self.task_type)
 
+    def prompts_for(self, locale: str) -> task_types.Prompts:
+        """The prompts of exports in `locale`, in its language, or in English; the project's own before its type's."""
+
+        def words(style):
+            for key in (locale, locale.partition("-")[0], "en"):
+                if style in self.prompts.get(key, {}):
+                    return self.prompts[key][style]
+                if key in self.kind.prompts:
+                    return getattr(self.kind.prompts[key], style)
+
+        return task_types.Prompts(words("chat"), words("instruction"))
+
     def role_of(self, user) -> Role | None:
         found = self.memberships.filter(user=user).first()
         return Role(found.role) if found else None
@@ -107,6 +120,18 @@ class Label(models.Model):
 
     def __str__(self):
         return self.name
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether answers, verdicts, samples or predictions stand on this label."""
+        users = (self.annotations, self.annotationlabel_set, self.tasks, self.tasklabel_set, self.samples)
+        return self.pk is not None and any(rows.exists() for rows in (*users, self.predictions))
+
+    def clean(self):
+        """Refuse to rename or move a label in use: verdicts and exported files carry its name and its index."""
+        kept = Label.objects.filter(pk=self.pk).first()
+        if kept and (kept.name, kept.position) != (self.name, self.position) and self.is_in_use:
+            raise ValidationError(f"“{kept.name}” is in use: its name and position must stay as they are")
 
 
 class Membership(models.Model):

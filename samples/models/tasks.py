@@ -4,6 +4,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from labelhub.accounts.roles import Power
@@ -64,6 +65,15 @@ class Task(Verdict):
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="tasks")
     labels = models.ManyToManyField(Label, through="TaskLabel", related_name="+")
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="The reviewer whose word the verdict is; empty where the answers settled it.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -80,7 +90,10 @@ class Task(Verdict):
                 condition=~Q(status="COMPLETED") | Q(answer__isnull=False), name="task_completed_has_answer"
             ),
         ]
-        indexes = [models.Index(fields=["project", "status", "id"], name="task_by_status")]
+        indexes = [
+            models.Index(fields=["project", "status", "id"], name="task_by_status"),
+            models.Index("project", Coalesce("occurred_at", "created_at"), "id", name="task_by_time"),
+        ]
         permissions = [("annotate_task", "Can answer tasks"), ("import_task", "Can import tasks")]
 
     def __str__(self):
@@ -89,6 +102,11 @@ class Task(Verdict):
     @property
     def kind(self) -> task_types.TaskType:
         return task_types.get(self.type)
+
+    @property
+    def choices(self) -> list[str]:
+        """What an answer may be chosen from: the item's own options, else the project's labels in their order."""
+        return self.options or list(self.project.labels.order_by("position").values_list("name", flat=True))
 
     @property
     def is_settled(self) -> bool:
@@ -114,6 +132,9 @@ class Annotation(models.Model):
     label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="annotations")
     labels = models.ManyToManyField(Label, through="AnnotationLabel", related_name="+")
     lead_time_ms = models.PositiveIntegerField("lead time (ms)", null=True, blank=True)
+    properties = JSONTextField(
+        null=True, blank=True, help_text='Said beside the answer, by label: {"sentiments": {"Delivery": "negative"}}.'
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 

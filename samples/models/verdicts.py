@@ -1,10 +1,9 @@
 """The columns a settled item carries, the same on a task and on the sample made from it: an export reads one table."""
 
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from labelhub.accounts.models import new_uid
-from labelhub.fields import JSONTextField
+from labelhub.fields import JSONTextField, ShareField
 
 
 class Verdict(models.Model):
@@ -25,7 +24,7 @@ class Verdict(models.Model):
     label_index = models.PositiveIntegerField(null=True, blank=True)
     answer = JSONTextField(null=True, blank=True)
     vote_shares = JSONTextField(null=True, blank=True)
-    confidence = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)])
+    confidence = ShareField(null=True, blank=True)
     validated_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
