@@ -3,7 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import ClassVar
+
+ROUNDING = 1e-9  # two shares closer than this are the same: 2/3 of three votes reaches a threshold written 0.6666666667
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`winner` is None where there is no verdict; `shares` sums to 1 and keeps the order of first appearance."""
+    """`winner` is None where there is no verdict; `share` is the largest of `shares`, which sum to 1."""
 
     winner: str | None
     share: float
@@ -37,15 +40,17 @@ class Rule:
 
 def plurality(weighted: Sequence[tuple[str, float]], *, threshold: float) -> Outcome:
     """The value with the largest summed weight, if it stands alone and holds at least `threshold` of the whole."""
-    totals: dict[str, float] = defaultdict(float)
+    weights: dict[str, list[float]] = defaultdict(list)
     for value, weight in weighted:
-        totals[value] += weight
-    whole = sum(totals.values())
+        weights[value].append(weight)
+    # fsum rounds once, at the end: the order in which people answered cannot tip a tie.
+    totals = {value: fsum(parts) for value, parts in weights.items()}
+    whole = fsum(weight for _, weight in weighted)
     if not whole:
         return Outcome(None, 0.0, {})
     shares = {value: total / whole for value, total in totals.items()}
     best = max(shares.values())
-    winners = [value for value, share in shares.items() if best - share < 1e-9]
-    if len(winners) > 1 or best < threshold - 1e-9:
+    winners = [value for value, share in shares.items() if best - share < ROUNDING]
+    if len(winners) > 1 or best < threshold - ROUNDING:
         return Outcome(None, best, shares)
     return Outcome(winners[0], best, shares)

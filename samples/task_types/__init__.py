@@ -1,6 +1,6 @@
 """The menu of task types, in the order people see it: what an answer is, how it is asked, how answers are compared."""
 
-from .base import InvalidAnswer, Prompts, TaskType
+from .base import InvalidAnswer, Prompts, Settlement, TaskType
 from .binary_choice import BinaryChoice
 from .image_classification import ImageClassification
 from .multi_label import MultiLabel
@@ -9,7 +9,7 @@ from .sentiment_analysis import SentimentAnalysis
 from .text_classification import TextClassification
 from .text_generation import TextGeneration
 
-__all__ = ["InvalidAnswer", "Prompts", "TaskType", "UnknownTaskType", "choices", "get", "names"]
+__all__ = ["InvalidAnswer", "Prompts", "Settlement", "TaskType", "UnknownTaskType", "choices", "get", "names"]
 
 MENU = [
     SentimentAnalysis(),

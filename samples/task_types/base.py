@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from labelhub.facts import Fact
+from samples.consensus import Rule, Vote
 
 
 class InvalidAnswer(Fact):
@@ -20,6 +22,18 @@ class Prompts:
 
     chat: str
     instruction: str
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What several answers come to: one answer, or None where they do not agree enough.
+
+    `confidence` is the share behind the answer (without one: the best there was), `shares` those of everything answered.
+    """
+
+    answer: Mapping[str, Any] | None
+    confidence: float
+    shares: Mapping[str, float]
 
 
 class TaskType:
@@ -43,7 +57,7 @@ class TaskType:
 
     def from_text(self, text: str, *, choices: Sequence[str]) -> dict[str, Any]:
         """The answer that a label column's cell stands for: the inverse of `label_name` (and of `label_names`)."""
-        return self.clean({"label": text.strip()}, choices=choices)
+        return self.clean({"label": text if text in choices else text.strip()}, choices=choices)
 
     def vote(self, answer: Mapping[str, Any]) -> str:
         """What two answers must share to count as the same."""
@@ -57,14 +71,37 @@ class TaskType:
         """The list behind `label_name` where several labels are allowed, else None."""
         return None
 
+    def settle(
+        self,
+        answers: Sequence[tuple[Mapping[str, Any], float]],
+        *,
+        rule: Rule,
+        threshold: float,
+        choices: Sequence[str] = (),
+    ) -> Settlement:
+        """What `answers`, each with the weight of its annotator's word, come to under `rule`."""
+        votes = [Vote(self.vote(answer), weight) for answer, weight in answers]
+        outcome = rule.decide(votes, threshold=threshold)
+        winner = next((answer for answer, _ in answers if self.vote(answer) == outcome.winner), None)
+        return Settlement(winner, outcome.share, outcome.shares)
+
     def check_content(self, content: str, *, options: Sequence[str] | None) -> None:
         """Refuse, with InvalidAnswer, an item that cannot be asked."""
         if not content.strip():
             raise InvalidAnswer("the content is empty")
 
-    def prompts_for(self, locale: str) -> Prompts:
-        """The prompts in `locale`, in its language ("fr" for "fr-CA"), or in English."""
-        return self.prompts.get(locale) or self.prompts.get(locale.split("-")[0]) or self.prompts["en"]
+    def prompts_for(self, locale: str, own: Mapping[str, Mapping[str, str]] = MappingProxyType({})) -> Prompts:
+        """The prompts in `locale`, in its language ("fr" for "fr-CA"), or in English; at each, a project's `own` first."""
+
+        def words(style: str) -> str:
+            for place in (locale, locale.split("-")[0]):
+                if own.get(place, {}).get(style):
+                    return own[place][style]
+                if place in self.prompts:
+                    return getattr(self.prompts[place], style)
+            return own.get("en", {}).get(style) or getattr(self.prompts["en"], style)
+
+        return Prompts(chat=words("chat"), instruction=words("instruction"))
 
 
 def shown(choices: Sequence[str], most: int = 20) -> str:
