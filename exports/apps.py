@@ -1,3 +1,5 @@
+"""The app; loading it registers who may do what."""
+
 from django.apps import AppConfig
 
 

@@ -25,6 +25,18 @@ class UnknownFormat(Fact):
     code = "unknown_format"
 
 
+class BadOptions(Fact):
+    """Options the format does not have; `details["known"]` names those it has."""
+
+    code = "bad_options"
+
+
+class BadPrompts(Fact):
+    """A project's own prompts that an export cannot use."""
+
+    code = "bad_prompts"
+
+
 class BadSplit(Fact):
     """Ratios that are not three shares adding up to exactly 1."""
 
@@ -33,6 +45,12 @@ class BadSplit(Fact):
 
 class UnknownDestination(Fact):
     code = "unknown_destination"
+
+
+class DestinationRefused(Fact):
+    """The destination is there and says no: a wrong key, no such bucket. Trying again cannot help."""
+
+    code = "destination_refused"
 
 
 class NotReady(Fact):

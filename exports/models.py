@@ -48,6 +48,7 @@ class Batch(models.Model):
     is_stratified = models.BooleanField(default=False, help_text="Keep each label's share alike in every part.")
     allows_reexport = models.BooleanField(default=False, help_text="Take samples that another batch already carries.")
     selection = JSONTextField(default=dict, help_text="What was asked for: explicit ids, or a filter.")
+    label_map = JSONTextField(default=dict, editable=False, help_text="Each label's index in the files (label_id).")
     destination = models.CharField(max_length=40)
     path = models.CharField(max_length=500, blank=True)
     sample_count = models.PositiveIntegerField(default=0)

@@ -31,3 +31,22 @@ def own_files(settings, tmp_path):
     storages["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = storages
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session")
+def s3_store(tmp_path_factory):
+    """A real S3 store of this test process's own, started when the first test asks for it."""
+    from tests import s3
+
+    root = tmp_path_factory.mktemp("s3")
+    if reason := s3.why_not(root):
+        pytest.skip(reason)
+    store = s3.Store(root).start()
+    yield store
+    store.remove()
+
+
+@pytest.fixture
+def s3(s3_store):
+    """A fresh bucket in a real S3 store: endpoint_url, bucket, access_key, secret_key, and a client."""
+    return s3_store.make_bucket()

@@ -4,6 +4,7 @@ from itertools import count
 
 from django.utils import timezone
 
+from exports.models import Batch
 from labelhub.accounts.models import User
 from labelhub.accounts.roles import Role
 from samples.models import Annotation, Label, Membership, Project, Sample, Source, Task
@@ -99,3 +100,46 @@ def make_sample(project=None, content="Ce produit est fantastique !", *, label="
         status=status,
         **reviewed,
     )
+
+
+def make_samples(count, project=None, *, labels=("Positif", "Négatif"), status="APPROVED"):
+    """Many approved samples at once, their labels taken in turn; returns their project."""
+    project = project or make_project(labels=labels)
+    source, now = make_source(project), timezone.now()
+    chosen = [project.labels.get(name=label) for label in labels]
+
+    def verdict(number):
+        label = chosen[number % len(chosen)]
+        return {
+            "project": project,
+            "type": project.task_type,
+            "content": f"Texte numéro {number} : 这个产品, c’est « bien » ?",
+            "locale": project.locale,
+            "label": label,
+            "label_name": label.name,
+            "label_index": label.position,
+            "answer": {"label": label.name},
+            "confidence": 0.6667,
+            "validated_at": now,
+        }
+
+    tasks = Task.objects.bulk_create(
+        [
+            Task(source=source, external_id=f"many-{next(_numbers)}", status=Task.Status.COMPLETED, **verdict(number))
+            for number in range(count)
+        ],
+        batch_size=2000,
+    )
+    Sample.objects.bulk_create(
+        [
+            Sample(task=task, uid=task.uid, status=status, reviewed_at=now, **verdict(number))
+            for number, task in enumerate(tasks)
+        ],
+        batch_size=2000,
+    )
+    return project
+
+
+def make_batch(project=None, *, format="jsonl", **fields):
+    """A batch as a row only, without samples, job or file."""
+    return Batch.objects.create(project=project, format=format, destination="local", **fields)

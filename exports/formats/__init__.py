@@ -1,16 +1,21 @@
 """The menu of file formats, in the order people see it."""
 
-from exports.errors import UnknownFormat
+from collections.abc import Mapping
+from typing import Any
+
+from exports.errors import BadOptions, UnknownFormat
 
 from .alpaca import alpaca
+from .context import Context
 from .csv import csv
 from .huggingface import huggingface
 from .json import json
 from .jsonl import jsonl
 from .openai import openai
-from .shape import Format
+from .python import encode
+from .shape import COLUMNS, Format, Page
 
-__all__ = ["Format", "choices", "get", "names"]
+__all__ = ["COLUMNS", "Context", "Format", "Page", "check_options", "choices", "encode", "get", "names"]
 
 MENU: list[Format] = [json, jsonl, csv, openai, huggingface, alpaca]
 _by_name = {format.name: format for format in MENU}
@@ -31,3 +36,14 @@ def get(name: str) -> Format:
 def choices() -> list[tuple[str, str]]:
     """For a model field: (name, title) in menu order."""
     return [(format.name, format.label) for format in MENU]
+
+
+def check_options(format: Format, options: Mapping[str, Any]) -> None:
+    """Refuse, with BadOptions, an option that `format` does not have or that is not true or false."""
+    known = sorted(format.options)
+    allowed = ", ".join(known) or "none"
+    for name, value in options.items():
+        if name not in format.options:
+            raise BadOptions(f"{format.name} has no option {name!r}; its options: {allowed}", known=known)
+        if not isinstance(value, bool):
+            raise BadOptions(f"option {name!r} is true or false, not {value!r}", known=known)

@@ -7,4 +7,5 @@ alpaca = Lines(
     label="Alpaca",
     shape={"instruction": Prompt("instruction"), "input": Column("content"), "output": LabelText()},
     settled_only=True,
+    spaced=True,
 )

@@ -7,4 +7,5 @@ huggingface = Lines(
     label="Hugging Face datasets",
     shape={"text": Column("content"), "label": Label(), "label_id": LabelId()},
     settled_only=True,
+    spaced=True,
 )

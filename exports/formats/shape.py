@@ -1,7 +1,23 @@
 """The words a format is declared in. A shape says what a record looks like; the compiler decides how rows are walked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+# What a row carries to an encoder, in this order; the reader (exports/rows.py) selects exactly these. `label_names` is
+# the stored JSON text of the list, `validated_at` a finished `2026-05-25T10:05:00Z`.
+COLUMNS = (
+    "pk",
+    "project",
+    "uid",
+    "type",
+    "content",
+    "label_name",
+    "label_names",
+    "confidence",
+    "locale",
+    "validated_at",
+)
+Page = Sequence[tuple]  # consecutive rows, a few hundred kilobytes of them
 
 
 @dataclass(frozen=True)
@@ -54,14 +70,31 @@ class Format:
     extension: str
     media_type: str
     settled_only: bool = False  # rows without a label cannot be written (there is nothing to learn from)
+    options: frozenset[str] = frozenset()  # switches a batch may set to true
+
+    def uses(self, word: type) -> bool:
+        """Whether `word` (Prompt, LabelId, …) stands anywhere in the shape."""
+        return any(isinstance(leaf, word) for leaf in leaves(self.shape))
+
+
+def leaves(shape: Shape) -> Iterator[Shape]:
+    """What is left of a shape when its mappings and sequences are opened."""
+    if isinstance(shape, Mapping):
+        shape = list(shape.values())
+    if isinstance(shape, (list, tuple)):
+        for part in shape:
+            yield from leaves(part)
+    else:
+        yield shape
 
 
 @dataclass(frozen=True)
 class Lines(Format):
-    """One JSON object a line."""
+    """One JSON object a line; `spaced` puts a space after each comma and colon, as Python's own json does."""
 
     extension: str = "jsonl"
     media_type: str = "application/x-ndjson"
+    spaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +107,12 @@ class Array(Format):
 
 @dataclass(frozen=True)
 class Table(Format):
-    """CSV after RFC 4180 with "\\n" line ends; `always_quoted` columns are quoted even where they need not be."""
+    """CSV after RFC 4180 with "\\n" line ends; `always_quoted` columns are quoted even where they need not be.
+
+    Its option `guard_formulas` puts an apostrophe before text that a spreadsheet would run.
+    """
 
     extension: str = "csv"
     media_type: str = "text/csv; charset=utf-8"
     always_quoted: frozenset[str] = field(default_factory=frozenset)
+    options: frozenset[str] = frozenset({"guard_formulas"})

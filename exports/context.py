@@ -1,0 +1,50 @@
+"""What an encoder must know about the rows before it meets them: the label map and the projects' own prompts."""
+
+from collections.abc import Iterable
+
+from django.db.models import Min, QuerySet
+
+from samples.models import Label, Project
+
+from .formats import Context, Format
+from .formats.context import LABELLED, check_prompts
+from .formats.shape import LabelId, Prompt
+from .rows import unsliced
+
+
+def context_of(rows: QuerySet, format: Format) -> Context:
+    """All that `format` asks for about `rows`, a queryset of Task or Sample."""
+    if not format.uses(LabelId) and not format.uses(Prompt):
+        return Context()
+    rows = unsliced(rows)
+    projects = projects_of(rows)
+    return Context(
+        labels=label_map(rows, projects) if format.uses(LabelId) else {},
+        prompts=prompts_of(projects) if format.uses(Prompt) else {},
+    )
+
+
+def projects_of(rows: QuerySet) -> list[int]:
+    return sorted(rows.order_by().values_list("project", flat=True).distinct())
+
+
+def label_map(rows: QuerySet, projects: Iterable[int]) -> dict[str, int]:
+    """Each label's index: the projects' lists in their order, then labels outside any list by first appearance."""
+    listed = Label.objects.filter(project__in=projects).order_by("project_id", "position")
+    labels = {name: index for index, name in enumerate(dict.fromkeys(listed.values_list("name", flat=True)))}
+    # A verdict on the project's list has its reference; only the others, and those of several labels, need a look.
+    others = rows.filter(label=None, type__in=LABELLED).exclude(label_name=None)
+    first_seen = others.order_by().values("label_name", "label_names").annotate(first=Min("pk")).order_by("first")
+    for name, names in first_seen.values_list("label_name", "label_names").iterator():
+        for label in [name] if names is None else names:
+            labels.setdefault(label, len(labels))
+    return labels
+
+
+def prompts_of(projects: Iterable[int]) -> dict[int, dict]:
+    """The projects' own prompts; BadPrompts where an export could not use them."""
+    own: dict[int, dict] = {}
+    for pk, name, prompts in Project.objects.filter(pk__in=projects).values_list("pk", "name", "prompts"):
+        check_prompts(prompts, project=name)
+        own[pk] = prompts
+    return own

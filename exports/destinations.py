@@ -1,0 +1,157 @@
+"""Where files go: names of Django storages, and files that appear there complete or not at all."""
+
+import os
+import posixpath
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage, Storage, storages
+
+from .errors import DestinationRefused, UnknownDestination
+
+STORE_ERRORS: tuple[type[Exception], ...] = (OSError,)
+with suppress(ImportError):  # without the extra "s3" nobody can raise its
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    STORE_ERRORS = (OSError, BotoCoreError, ClientError)
+
+UNFINISHED = ".part"
+
+
+def names() -> list[str]:
+    return list(settings.EXPORT_DESTINATIONS)
+
+
+def default() -> str:
+    return settings.EXPORT_DESTINATION
+
+
+def storage_of(name: str) -> Storage:
+    """The storage called `name`; UnknownDestination, naming the known ones, where there is none."""
+    if name not in names():
+        raise UnknownDestination(f"unknown destination {name!r}; known: {', '.join(names())}", known=names())
+    return storages[name]
+
+
+class DestinationFailed(Exception):
+    """The destination could not be reached, or broke off, or is full: it may be better in a while."""
+
+
+@contextmanager
+def reporting(name: str) -> Iterator[None]:
+    """What goes wrong at the destination `name` says so: DestinationRefused, or DestinationFailed where it may pass."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        said = f"destination {name!r}: {error}"
+        answer = getattr(error, "response", None) or {}
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = answer.get("Error", {}).get("Code", "")
+        # An upload that is gone was cleared away by somebody; a new one may succeed.
+        if 400 <= status < 500 and status not in (408, 429) and code not in ("NoSuchUpload", "RequestTimeout"):
+            raise DestinationRefused(said, destination=name, code=code) from error
+        raise DestinationFailed(said) from error
+
+
+class Draft(Protocol):
+    """A file being written. `finish` does what is slow, `publish` shows it under its name, `abandon` leaves no trace."""
+
+    def write(self, chunk: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def publish(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+def draft(storage: Storage, path: str) -> Draft:
+    """A new file that is to become `path` in `storage`."""
+    if isinstance(storage, FileSystemStorage):
+        return LocalDraft(Path(storage.path(path)))
+    return StreamedDraft(storage, path)
+
+
+class LocalDraft:
+    """A file on a local disk: written beside its place under a name of this run's own, moved when complete."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+        self._file = self._unfinished.open("xb")
+
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+
+    def finish(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def publish(self) -> None:
+        os.replace(self._unfinished, self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def abandon(self) -> None:
+        self._file.close()
+        self._unfinished.unlink(missing_ok=True)
+
+
+class StreamedDraft:
+    """A file in an object store: uploaded in pieces; the object appears when the upload is completed."""
+
+    def __init__(self, storage: Storage, path: str):
+        self._file = storage.open(path, "wb")
+
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+
+    def finish(self) -> None:
+        self._file.close()
+
+    def publish(self) -> None:
+        """Nothing is left to do: a store has no cheap renaming, so the object is there since `finish`."""
+
+    def abandon(self) -> None:
+        # django-storages completes what is closed; the way to abort an upload is the upload itself.
+        if upload := getattr(self._file, "_multipart", None):
+            with suppress(*STORE_ERRORS):  # the store that failed us may refuse this too: the next run clears up
+                upload.abort()
+
+
+def remove(storage: Storage, *paths: str) -> None:
+    """Delete these files, and what dead runs left of them."""
+    for path in paths:
+        remove_unfinished(storage, path)
+        storage.delete(path)
+
+
+def remove_unfinished(storage: Storage, path: str) -> None:
+    """Delete what runs that died left of `path`: hidden files on a local disk, the parts of uploads in a store."""
+    if isinstance(storage, FileSystemStorage):
+        place = Path(storage.path(path))
+        for left in place.parent.glob(f".{place.name}.*{UNFINISHED}"):
+            left.unlink(missing_ok=True)
+    elif bucket := getattr(storage, "bucket", None):
+        key = posixpath.join(storage.location, path)  # type: ignore[attr-defined]
+        with suppress(ClientError):  # a key that may write, but not list uploads: the bucket's own rules clear parts
+            for upload in bucket.multipart_uploads.filter(Prefix=key):
+                if upload.object_key == key:
+                    upload.abort()
+
+
+def reading(storage: Storage, path: str) -> BinaryIO:
+    """The file at `path`, open for reading from its start; FileNotFoundError where there is none."""
+    file = storage.open(path, "rb")
+    if stored := getattr(file, "obj", None):  # S3: read from, the file would first fetch the whole object
+        return stored.get()["Body"]
+    return cast(BinaryIO, file)

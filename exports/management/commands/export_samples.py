@@ -1,0 +1,63 @@
+"""Write a project's samples to a file of one's choice: a plain export that makes no batch and claims nothing."""
+
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+
+from exports import files, formats
+from exports.destinations import LocalDraft
+from labelhub.facts import Fact
+from samples.models import Project, Sample
+
+
+class Command(BaseCommand):
+    help = "Write a project's samples to a file, as they stand now; it makes no batch and claims nothing."
+
+    def add_arguments(self, parser):
+        parser.add_argument("--project", required=True, help="the project's name")
+        parser.add_argument("--format", required=True, help=f"one of {', '.join(formats.names())}")
+        parser.add_argument("--split", metavar="0.8/0.1/0.1", help="train/val/test shares: PATH becomes a ZIP")
+        parser.add_argument("--stratify", action="store_true", help="keep each label's share alike in every part")
+        parser.add_argument("--seed", default="0", help="deals the samples; the same seed, the same split")
+        parser.add_argument("--status", default="APPROVED", choices=Sample.Status.values)
+        parser.add_argument("--output", required=True, type=Path, metavar="PATH")
+        parser.add_argument("--force", action="store_true", help="replace PATH if it is there")
+
+    def handle(self, *, project, format, split, stratify, seed, status, output, force, **options):
+        found = Project.objects.filter(name=project).first()
+        if found is None:
+            raise CommandError(f"no project is called {project!r}")
+        if output.is_dir():
+            raise CommandError(f"{output} is a folder: name the file to write")
+        if output.exists() and not force:
+            raise CommandError(f"{output} is there already; --force replaces it")
+        samples = Sample.objects.filter(project=found, status=status)
+        try:
+            file = files.file_of(samples, format=format, ratios=split, seed=seed, stratify=stratify)
+            write(file, output)
+        except Fact as fact:
+            raise CommandError(fact.message) from fact
+        except OSError as error:
+            raise CommandError(f"{output} cannot be written: {error.strerror}") from error
+        self.report(file, output)
+
+    def report(self, file, output):
+        rows = sum(part.rows for part in file.parts.values())
+        self.stdout.write(f"{output}: {rows} rows, {file.whole.bytes} bytes, sha256 {file.whole.sha256}")
+        if file.is_split:
+            for part, tally in file.parts.items():
+                self.stdout.write(
+                    f"  {file.member(part)}: {tally.rows} rows, {tally.bytes} bytes, sha256 {tally.sha256}"
+                )
+
+
+def write(file: files.File, output: Path) -> None:
+    """Under another name first: `output` is there whole or not at all."""
+    draft = LocalDraft(output)
+    try:
+        for chunk in file.chunks():
+            draft.write(chunk)
+        draft.finish()
+        draft.publish()
+    finally:
+        draft.abandon()

@@ -1,0 +1,20 @@
+"""The background work of exports: writing batches, training models."""
+
+from labelhub.jobs.kinds import job
+
+from . import batching, finetuning
+from .models import Batch, FineTune
+
+
+@job("exports.write_batch", ended=batching.ended)
+def write_batch(progress, batch: int):
+    found = Batch.objects.get(pk=batch)
+    batching.write(found, progress)
+    return {"batch": str(found.uuid), "path": found.path, "sha256": found.sha256}
+
+
+@job("exports.finetune", ended=finetuning.ended)
+def finetune(progress, finetune: int):
+    found = FineTune.objects.select_related("batch__project").get(pk=finetune)
+    finetuning.run(found, progress)
+    return {"finetune": str(found.uuid), "artefact": found.artefact}

@@ -1,0 +1,409 @@
+"""Writing a batch: one file and its manifest, or nothing; and every way a batch can end."""
+
+import csv
+import io
+import json
+import os
+from hashlib import sha256
+from zipfile import ZipFile
+
+import pytest
+from django.core.files.storage import storages
+
+from exports import batching, destinations
+from exports.errors import AlreadyExported, EmptyBatch, NotReady, UnknownDestination, WrongState
+from exports.models import Batch, BatchItem
+from labelhub import __version__
+from labelhub.accounts.models import AuditEntry
+from labelhub.accounts.roles import Role
+from labelhub.jobs import queue, worker
+from labelhub.jobs.models import Job
+from samples.models import Sample
+from tests.factories import make_batch, make_member, make_project, make_sample, make_samples
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SPLIT = "0.8/0.1/0.1"
+
+
+def quietly(done, total, message=""):
+    """Progress that nobody watches."""
+
+
+@pytest.fixture
+def project():
+    return make_samples(50)
+
+
+@pytest.fixture
+def buyer(project):
+    return make_member(project, Role.BUYER)
+
+
+@pytest.fixture
+def gather(buyer):
+    def gather(**asked):
+        return batching.gather(Sample.objects.all(), by=buyer, **{"format": "jsonl"} | asked)
+
+    return gather
+
+
+def run(batch):
+    """Let a worker run the batch's job once, now."""
+    Job.objects.filter(pk=batch.job_id).update(run_after=batch.created_at)
+    job = queue.claim(batch.job_id)
+    assert job
+    worker.run(job)
+    batch.refresh_from_db()
+    return batch
+
+
+def files():
+    """What lies at the local destination, unfinished files too."""
+    folder = storages["local"].path("export")
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def content(batch):
+    file, size = batching.open_file(batch)
+    with file:
+        data = file.read()
+    assert len(data) == size
+    return data
+
+
+def test_a_batch_becomes_ready_with_one_file_and_its_manifest(gather):
+    batch = run(gather())
+    assert batch.state == Batch.State.READY, batch.error
+    data = content(batch)
+    assert [json.loads(line)["id"] for line in data.splitlines()] == list(Sample.objects.values_list("uid", flat=True))
+    assert (batch.byte_count, batch.sha256) == (len(data), sha256(data).hexdigest())
+    assert files() == [f"{batch.short_id}.jsonl", f"{batch.short_id}.manifest.json"]
+    assert batch.job.state == Job.State.DONE
+    assert batch.job.result == {"batch": str(batch.uuid), "path": batch.path, "sha256": batch.sha256}
+    assert [entry.action for entry in AuditEntry.objects.filter(subject="batch").order_by("id")] == ["gather", "write"]
+
+
+def test_the_manifest_explains_the_file(gather, project, buyer):
+    batch = run(gather(format="csv", ratios=SPLIT, stratify=True, seed="7", options={"guard_formulas": True}))
+    with ZipFile(io.BytesIO(content(batch))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = batch.manifest
+    assert manifest == json.loads(storages["local"].open(f"export/{batch.short_id}.manifest.json").read())
+    assert [part["name"] for part in manifest["parts"]] == list(members) == ["train.csv", "val.csv", "test.csv"]
+    for part in manifest["parts"]:
+        member = members[part["name"]]
+        rows = list(csv.DictReader(io.StringIO(member.decode())))
+        assert (part["rows"], part["bytes"], part["sha256"]) == (len(rows), len(member), sha256(member).hexdigest())
+        assert part["labels"] == {label: sum(row["label"] == label for row in rows) for label in ("Positif", "Négatif")}
+    assert [part["rows"] for part in manifest["parts"]] == [40, 5, 5]
+    assert manifest["parts"][0]["labels"] == {"Négatif": 20, "Positif": 20}
+    assert {name: value for name, value in manifest.items() if name not in ("parts", "created_at", "finished_at")} == {
+        "batch": str(batch.uuid),
+        "project": project.name,
+        "selection": {"approved": "every sample no batch carries"},
+        "allows_reexport": False,
+        "samples": 50,
+        "withdrawn": 0,
+        "format": "csv",
+        "options": {"guard_formulas": True},
+        "split": {"ratios": {"train": "0.8", "val": "0.1", "test": "0.1"}, "seed": "7", "stratified": True},
+        "label_map": {"Positif": 0, "Négatif": 1},
+        "prompts": {},
+        "file": {
+            "name": f"{batch.short_id}.zip",
+            "destination": "local",
+            "bytes": batch.byte_count,
+            "sha256": batch.sha256,
+        },
+        "software": {"name": "LabelHub", "version": __version__},
+        "created_by": buyer.username,
+    }
+
+
+def test_the_split_is_kept_with_the_items(gather):
+    batch = run(gather(ratios=SPLIT))
+    with ZipFile(io.BytesIO(content(batch))) as archive:
+        written = {
+            part: {json.loads(line)["id"] for line in archive.read(f"{part}.jsonl").splitlines()}
+            for part in ("train", "val", "test")
+        }
+    for split in (BatchItem.Split.TRAIN, BatchItem.Split.VAL, BatchItem.Split.TEST):
+        assert written[split.label] == set(batch.items.filter(split=split).values_list("sample__uid", flat=True))
+
+
+def test_the_same_samples_and_seed_give_the_same_bytes(gather):
+    first, again, other = (run(gather(ratios=SPLIT, seed=seed, allow_reexport=True)) for seed in ("1", "1", "2"))
+    assert content(first) == content(again) != content(other)
+
+
+@pytest.mark.parametrize("format", ["json", "jsonl", "csv", "openai", "huggingface", "alpaca"])
+def test_every_format_can_be_written_plain_and_split(gather, format):
+    plain = run(gather(format=format, allow_reexport=True))
+    split = run(gather(format=format, ratios=SPLIT, allow_reexport=True))
+    assert (plain.state, split.state) == ("READY", "READY"), (plain.error, split.error)
+    assert (plain.manifest["parts"][0]["rows"], len(split.manifest["parts"])) == (50, 3)
+
+
+def test_a_sample_that_lost_its_approval_is_let_go_and_counted(gather, buyer):
+    batch = gather(ratios=SPLIT)
+    gone = list(Sample.objects.values_list("pk", flat=True)[:5])
+    Sample.objects.filter(pk__in=gone).update(status="PENDING")
+    run(batch)
+    assert (batch.state, batch.sample_count, batch.items.count()) == ("READY", 45, 45)
+    assert (batch.manifest["samples"], batch.manifest["withdrawn"]) == (45, 5)
+    Sample.objects.filter(pk__in=gone).update(status="APPROVED")
+    assert gather(ids=gone).sample_count == 5
+
+
+def test_a_batch_of_which_nothing_is_approved_any_more_fails_and_says_so(gather):
+    batch = gather()
+    Sample.objects.update(status="REJECTED")
+    run(batch)
+    assert batch.state == Batch.State.FAILED
+    assert batch.error == "none of the 50 samples of the batch is approved any more"
+    assert batch.job.state == Job.State.FAILED
+    assert files() == []
+
+
+def test_a_sample_that_loses_its_approval_while_the_file_is_written_makes_the_run_start_over(gather):
+    batch = gather(ratios=SPLIT)
+
+    def reopen(*_):
+        Sample.objects.filter(pk=Sample.objects.last().pk).update(status="PENDING")
+
+    with pytest.raises(batching.SelectionMoved):
+        batching.write(batch, _after(2, reopen))
+    batch.refresh_from_db()
+    assert (batch.state, files()) == (Batch.State.QUEUED, [])
+    batching.write(batch, quietly)
+    assert (batch.state, batch.manifest["withdrawn"], batch.sample_count) == ("READY", 1, 49)
+
+
+def _after(calls, act):
+    """Progress that acts once, at its `calls`-th report."""
+    counter = iter(range(1, 10**6))
+
+    def progress(done, total, message=""):
+        if next(counter) == calls:
+            act(done, total, message)
+
+    return progress
+
+
+def test_progress_is_reported_and_reaches_the_end(gather):
+    reports = []
+    batching.write(gather(ratios=SPLIT), lambda *said: reports.append(said))
+    assert {message for *_, message in reports} == {
+        "reading the selection",
+        "dealing the split",
+        "writing train",
+        "writing val",
+        "writing test",
+        "storing the file",
+    }
+    done = [done for done, *_ in reports]
+    assert done == sorted(done)
+    assert reports[-1][:2] == (50, 50)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_run_that_is_stopped_at_any_report_leaves_no_file_and_the_next_one_finishes(gather, at):
+    batch = gather(ratios=SPLIT)
+
+    def stop(*_):
+        raise Stop
+
+    with pytest.raises(Stop):
+        batching.write(batch, _after(at, stop))
+    batch.refresh_from_db()
+    assert (batch.state, files()) == (Batch.State.QUEUED, [])
+    run(batch)
+    assert batch.state == Batch.State.READY
+    assert len(files()) == 2
+
+
+def test_the_leftovers_of_a_dead_run_are_cleared_away(gather):
+    batch = gather()
+    dead = destinations.draft(storages["local"], batch.path)
+    dead.write(b"half a fi")
+    dead._file.flush()
+    assert len(files()) == 1
+    run(batch)
+    assert files() == [f"{batch.short_id}.jsonl", f"{batch.short_id}.manifest.json"]
+
+
+def test_a_run_that_was_given_up_may_not_publish(gather):
+    """Its worker slept through the lease, and another has begun: only the latest run may write."""
+    batch = gather()
+
+    def overtaken(*_):
+        batching.write(Batch.objects.get(pk=batch.pk), quietly)
+        Sample.objects.filter(pk=Sample.objects.first().pk).update(content="changed since")
+
+    with pytest.raises(WrongState):
+        batching.write(batch, _after(3, overtaken))
+    batch.refresh_from_db()
+    assert batch.state == Batch.State.READY
+    assert sha256(content(batch)).hexdigest() == batch.sha256
+    assert b"changed since" not in content(batch)
+    assert len(files()) == 2
+
+
+def test_writing_a_ready_batch_again_changes_nothing(gather):
+    batch = run(gather())
+    before = Batch.objects.filter(pk=batch.pk).values().get()
+    batching.write(batch, quietly)
+    assert Batch.objects.filter(pk=batch.pk).values().get() == before
+
+
+def test_a_file_of_another_hub_under_the_same_name_is_not_overwritten(gather):
+    batch = gather()
+    storages["local"].save(batch.path, io.BytesIO(b"theirs"))
+    run(batch)
+    assert batch.path == f"export/{batch.uuid.hex}.jsonl"
+    assert storages["local"].open(f"export/{batch.short_id}.jsonl").read() == b"theirs"
+    assert content(batch)
+
+
+def test_a_failing_destination_is_reported_on_the_batch_and_retry_finishes_it(gather, buyer, settings, tmp_path):
+    batch = gather()
+    (tmp_path / "exports").write_text("a file where the folder should be")
+    for _ in range(settings.JOB_MAX_ATTEMPTS):
+        run(batch)
+    assert batch.state == Batch.State.FAILED
+    assert "exports" in batch.error
+    with pytest.raises(AlreadyExported):
+        gather(ids=[Sample.objects.first().pk])
+    (tmp_path / "exports").unlink()
+    batching.retry(batch, by=buyer)
+    assert (batch.state, batch.error) == (Batch.State.QUEUED, "")
+    run(batch)
+    assert batch.state == Batch.State.READY
+    actions = AuditEntry.objects.filter(subject="batch").order_by("id").values_list("action", "after")
+    assert list(actions) == [("gather", "QUEUED"), ("fail", "FAILED"), ("retry", "QUEUED"), ("write", "READY")]
+
+
+def test_a_destination_that_was_taken_away_fails_the_batch_with_its_name(gather, settings):
+    batch = gather()
+    Batch.objects.update(destination="gone")
+    run(batch)
+    assert (batch.state, batch.error) == (Batch.State.FAILED, "unknown destination 'gone'; known: local")
+    Batch.objects.update(state="READY", path="export/a.jsonl", sha256="0")
+    with pytest.raises(UnknownDestination):
+        batching.open_file(Batch.objects.get())
+
+
+def test_only_a_failed_batch_is_tried_again(gather, buyer):
+    batch = run(gather())
+    with pytest.raises(WrongState, match="only a failed batch"):
+        batching.retry(batch, by=buyer)
+
+
+def test_cancelling_a_waiting_batch_frees_its_samples(gather, buyer):
+    batch = gather()
+    assert batching.cancel(batch, by=buyer)
+    assert (batch.state, batch.job.state) == (Batch.State.CANCELLED, Job.State.CANCELLED)
+    assert not batch.items.exists()
+    assert gather().sample_count == 50
+    entries = AuditEntry.objects.filter(subject="batch", subject_id=batch.pk).order_by("id")
+    assert list(entries.values_list("action", "actor", "after")) == [
+        ("gather", buyer.pk, "QUEUED"),
+        ("ask to cancel", buyer.pk, "QUEUED"),
+        ("cancel", None, "CANCELLED"),
+    ]
+
+
+def test_cancelling_a_running_batch_stops_it_at_its_next_report_and_leaves_no_file(gather, buyer):
+    batch = gather()
+    job = queue.claim(batch.job_id)
+    assert batching.cancel(batch, by=buyer)
+    worker.run(job)
+    batch.refresh_from_db()
+    assert (batch.state, files()) == (Batch.State.CANCELLED, [])
+    assert not batch.items.exists()
+
+
+def test_cancelling_a_failed_batch_frees_its_samples(gather, buyer):
+    batch = gather()
+    Batch.objects.update(destination="gone")
+    run(batch)
+    Batch.objects.update(destination="local")
+    assert batching.cancel(batch, by=buyer)
+    assert batch.state == Batch.State.CANCELLED
+    assert gather().sample_count == 50
+
+
+def test_a_ready_batch_cannot_be_cancelled(gather, buyer):
+    batch = run(gather())
+    assert not batching.cancel(batch, by=buyer)
+    assert batch.items.count() == 50
+    assert content(batch)
+
+
+def test_a_batch_that_killed_every_worker_fails_and_leaves_no_file(gather, settings):
+    batch = gather()
+    for _ in range(settings.JOB_MAX_ATTEMPTS):
+        Job.objects.update(run_after=batch.created_at)
+        assert queue.claim(batch.job_id)
+        batching._begin(Batch.objects.get(pk=batch.pk), storages["local"])
+        dead = destinations.draft(storages["local"], batch.path)
+        Job.objects.update(lease_until=batch.created_at)
+        queue.sweep()
+    dead._file.close()
+    batch.refresh_from_db()
+    assert batch.state == Batch.State.FAILED
+    assert "worker died" in batch.error
+    assert files() == []
+
+
+def test_there_is_nothing_to_open_before_a_batch_is_ready_or_when_its_file_is_gone(gather):
+    batch = gather()
+    with pytest.raises(NotReady, match="is queued: it has no file"):
+        batching.open_file(batch)
+    run(batch)
+    storages["local"].delete(batch.path)
+    with pytest.raises(NotReady, match=f"{batch.path}, is gone from destination 'local'"):
+        batching.open_file(batch)
+
+
+def test_a_batch_without_items_is_empty():
+    batch = make_batch(make_project(), path="export/none.jsonl")
+    with pytest.raises(EmptyBatch):
+        batching.write(batch, quietly)
+
+
+def test_the_prompts_of_the_project_are_used_and_noted(buyer):
+    project = make_project(prompts={"fr": {"chat": "Alors ? {content}"}})
+    make_sample(project, "Bof")
+    user = make_member(project, Role.MANAGER)
+    batch = batching.gather(Sample.objects.filter(project=project), by=user, format="openai")
+    run(batch)
+    assert b'"content":"Alors ? Bof"' in content(batch)
+    assert batch.manifest["prompts"] == {str(project.pk): {"fr": {"chat": "Alors ? {content}"}}}
+
+
+def test_the_queries_of_a_run_do_not_grow_with_its_rows(gather, django_assert_num_queries):
+    small = gather(ids=list(Sample.objects.values_list("pk", flat=True)[:10]))
+    with django_assert_num_queries(15):
+        batching.write(small, quietly)
+    large = gather()
+    with django_assert_num_queries(15):
+        batching.write(large, quietly)
+
+
+def test_a_batch_is_written_to_an_object_store(gather, s3, settings):
+    settings.STORAGES = settings.STORAGES | {
+        "s3": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": s3.options()}
+    }
+    settings.EXPORT_DESTINATIONS = ["local", "s3"]
+    batch = run(gather(destination="s3", ratios=SPLIT))
+    assert batch.state == Batch.State.READY, batch.error
+    assert s3.keys() == [f"export/{batch.short_id}.manifest.json", f"export/{batch.short_id}.zip"]
+    assert s3.uploads() == []
+    assert sha256(content(batch)).hexdigest() == batch.sha256
+    assert files() == []
