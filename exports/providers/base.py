@@ -1,6 +1,6 @@
 """What every fine-tune provider answers for itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -23,9 +23,16 @@ class Provider:
     name: ClassVar[str]
     label: ClassVar[str]
 
-    def check(self, batch) -> None:
-        """Raise `Unsuitable`, saying why, where this provider cannot train on `batch`."""
+    def check(self, batch, *, model: str = "", hyperparameters: Mapping[str, Any] | None = None) -> None:
+        """Raise `Unsuitable`, saying why, where this provider cannot train `model` on `batch` in this way.
+
+        Asked before anything is written down, so it looks at rows and counts and never reads the file.
+        """
+        raise NotImplementedError
 
     def train(self, finetune, progress: Progress) -> Trained:
-        """Train on the batch's files and score on its test part; runs inside a job, calls `progress` as it goes."""
+        """Train on the batch's file and score on its test part; runs inside a job, calls `progress` as it goes.
+
+        It may be called again for the same fine-tune, when a worker died: it starts over and leaves one model.
+        """
         raise NotImplementedError

@@ -1,0 +1,106 @@
+"""The texts and answers of a batch, read back from the very file that was exported."""
+
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import IO
+
+from exports import batching
+from exports.errors import Unsuitable
+from labelhub.facts import Fact
+from samples.intake.reading import Layout, read
+from samples.intake.recognising import Columns, Recogniser
+
+SPOOLED_BYTES = 32 * 1024 * 1024
+guarded = re.compile(r"'(?=[=+\-@\t\r])")  # what the option guard_formulas puts before a cell
+
+
+@dataclass
+class Examples:
+    """Texts, and the labels of each."""
+
+    texts: list[str] = field(default_factory=list)
+    answers: list[list[str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def add(self, text: str, answer: list[str]) -> None:
+        self.texts.append(text)
+        self.answers.append(answer)
+
+    def labels(self) -> list[str]:
+        """Every label that occurs, in order of appearance."""
+        return list(dict.fromkeys(label for answer in self.answers for label in answer))
+
+
+def train_and_test(batch) -> tuple[Examples, Examples]:
+    """What to learn from and what to be judged by: the batch's own parts, or, of a file in one piece, a fifth held out."""
+    with _opened(batch) as file:
+        if batch.ratios is None:
+            return held_out(_examples(file, name=batch.path, batch=batch), seed=batch.seed)
+        with zipfile.ZipFile(file) as archive:
+            members = {PurePosixPath(name).stem: name for name in archive.namelist()}
+            parts = []
+            for part in ("train", "test"):
+                with archive.open(members[part]) as member:
+                    parts.append(_examples(member, name=members[part], batch=batch))
+    return parts[0], parts[1]
+
+
+def held_out(examples: Examples, *, seed: str) -> tuple[Examples, Examples]:
+    """All but a fifth of the texts, and that fifth: the same every time, and copies of a text stay together."""
+    ranked = sorted(set(examples.texts), key=lambda text: sha256(f"{seed}:{text}".encode()).digest())
+    aside = set(ranked[: max(1, round(len(ranked) / 5))])
+    train, test = Examples(), Examples()
+    for text, answer in zip(examples.texts, examples.answers, strict=True):
+        (test if text in aside else train).add(text, answer)
+    return train, test
+
+
+@contextmanager
+def _opened(batch) -> Iterator[IO[bytes]]:
+    """The batch's file, seekable as ZIP wants it; one that comes over the network is spooled."""
+    file, _ = batching.open_file(batch)
+    with file:
+        if file.seekable():
+            yield file
+        else:
+            with tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES) as spool:
+                shutil.copyfileobj(file, spool)
+                spool.seek(0)
+                yield spool
+
+
+def _examples(file, *, name, batch) -> Examples:
+    """Every row with an answer. The importer reads: it knows all our formats, and takes the prompts off again."""
+    recogniser = Recogniser(batch.project, columns=Columns(), locale=None, verdicts=True, same_columns=False)
+    choices = list(batch.project.labels.values_list("name", flat=True))
+    examples = Examples()
+    for line, row in read(file, name=name, layout=Layout()):
+        try:
+            if isinstance(row, Fact):
+                raise row
+            item = recogniser.item(line, row)
+            if item.answer is not None:
+                labels = _labels(item.answer, kind=batch.project.kind, choices=choices)
+                examples.add(item.content, labels)
+        except Fact as fact:
+            raise Unsuitable(f"{name}, line {line}: {fact.message}", line=line) from fact
+    if batch.options.get("guard_formulas"):
+        examples.texts = [guarded.sub("", text, count=1) if guarded.match(text) else text for text in examples.texts]
+    return examples
+
+
+def _labels(answer, *, kind, choices) -> list[str]:
+    if not kind.allows_several:
+        return [answer]
+    if isinstance(answer, str):
+        return kind.label_names(kind.from_text(answer, choices=choices))
+    return answer
