@@ -1,13 +1,18 @@
 """Every setting, top to bottom, from the environment; `.env.example` names each variable."""
 
+import logging
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
-from environs import Env
+from environs import Env, validate
+
+from labelhub.logging import configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -80,6 +85,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "labelhub.api.wire.KnownLength",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -124,7 +130,10 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
     }
 elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
-    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("pool", True)
+    # Four connections, the pool's own size, would make half of a web process's eight threads wait.
+    pool = {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", 20), "timeout": 10}
+    options = DATABASES["default"].setdefault("OPTIONS", {})
+    options["pool"] = pool if options.get("pool", True) is True else options["pool"]
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # the pool keeps the connections
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -219,18 +228,80 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
 # Background jobs ------------------------------------------------------------------------------------------------------
 
-JOB_LEASE_SECONDS = env.float("JOB_LEASE_SECONDS", 30)
-JOB_POLL_SECONDS = env.float("JOB_POLL_SECONDS", 0.5)
-JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", 3)
+JOB_LEASE_SECONDS = env.float("JOB_LEASE_SECONDS", 30, validate=validate.Range(min=1))
+JOB_POLL_SECONDS = env.float("JOB_POLL_SECONDS", 0.25, validate=validate.Range(min=0.01))
+JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", 3, validate=validate.Range(min=1, max=1000))
+JOBS_BACKEND = env.str("JOBS_BACKEND", "database", validate=validate.OneOf(["database", "celery"]))
+CELERY_BROKER_URL = secret("CELERY_BROKER_URL")
+CELERY_QUEUE = env.str("CELERY_QUEUE", "labelhub")  # one for each installation that shares the broker
+if JOBS_BACKEND == "celery" and not CELERY_BROKER_URL:
+    raise ImproperlyConfigured("JOBS_BACKEND is celery: CELERY_BROKER_URL must say where, as redis://127.0.0.1:6379/0")
 
 # REST -----------------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "labelhub.api.authentication.BearerAuthentication",
+        "labelhub.api.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["labelhub.api.wire.JSONBody"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "labelhub.api.wire.AlwaysJSON",
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "CHECK_REVOKE_TOKEN": True,  # a new password voids every token
+    "SIGNING_KEY": SECRET_KEY,
 }
 
 # Logs: one JSON object a line, or readable lines on a terminal --------------------------------------------------------
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 LOG_JSON = env.bool("LOG_JSON", not sys.stderr.isatty())
+LOGGING = configuration(level=LOG_LEVEL, as_json=LOG_JSON)
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG  # a request's one line is the one that says how it ended
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # a stranger's mistake is no warning to us
+
+# The admin's look -----------------------------------------------------------------------------------------------------
+
+STATICFILES_DIRS = [BASE_DIR / "labelhub" / "static"]
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+FORMAT_MODULE_PATH = ["labelhub.dates"]
+UNFOLD = {
+    "SITE_TITLE": "LabelHub",
+    "SITE_HEADER": "LabelHub",
+    "SITE_SUBHEADER": "Curate, approve, train",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SHOW_HISTORY": False,  # Django's own log of admin edits; the audit trail knows every change, from every door
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": False,
+    "BORDER_RADIUS": "6px",
+    "STYLES": [lambda request: static("labelhub/hub.css")],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("labelhub/icon.svg")},
+    ],
+    "DASHBOARD_CALLBACK": "labelhub.dashboard.dashboard",
+    "SIDEBAR": {"show_search": False, "command_search": False, "navigation": "labelhub.sidebar.navigation"},
+    "COMMAND": {"search_models": False},
+    "ACCOUNT": {"navigation": "labelhub.sidebar.account_links"},
+    "COLORS": {
+        "primary": {
+            "50": "#eff6fc",
+            "100": "#dcebf8",
+            "200": "#b9d7f0",
+            "300": "#89bae4",
+            "400": "#5197d3",
+            "500": "#2c79bd",
+            "600": "#1d61a0",
+            "700": "#194e82",
+            "800": "#18436c",
+            "900": "#19395a",
+            "950": "#10243b",
+        }
+    },
+}

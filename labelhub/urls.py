@@ -1,10 +1,42 @@
 """The front door: which path leads to which room."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
+
+from labelhub import health
+from labelhub.api import tokens
+from labelhub.api.errors import Doors, plain
+from labelhub.api.uipath import urls as uipath
+from labelhub.api.uipath.envelope import error as uipath_error
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", include("labelhub.pages")),
     path("admin/", admin.site.urls),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("api/auth/token", tokens.ObtainToken.as_view()),
+    path("api/auth/token/refresh", tokens.RefreshTokenView.as_view()),
+    path("api/auth/refresh", tokens.RefreshTokenView.as_view()),
+    path("api/v1/", include(uipath.public)),
+    path("api/_private/", include(uipath.private)),
+    path("auth/", include(uipath.auth)),
 ]
+
+# Where no view answers, or one breaks: in the words of the room the path belongs to, the longest beginning first.
+doors = Doors(
+    {
+        "/api": plain,
+        "/api/v1/datasets": uipath_error,
+        "/api/v1/sources": uipath_error,
+        "/api/_private": uipath_error,
+        "/auth": uipath_error,
+        "/v2": plain,
+        "/wenxinworkshop": plain,
+    }
+)
+handler400 = doors.bad_request
+handler403 = doors.permission_denied
+handler404 = doors.page_not_found
+handler500 = doors.server_error

@@ -1,0 +1,106 @@
+"""The scores of a model, as people read them: figures, a line for each label, who was taken for whom."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from labelhub.admin import EMPTY, pretty_json
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "micro_f1": "Micro-F1",
+    "log_loss": "Log-loss",
+    "n_train": "Trained on",
+    "n_test": "Tested on",
+    "n_test_also_in_train": "Of these also trained on",
+    "test": "Tested with",
+}
+WIDEST_MATRIX = 30  # labels; a larger one is no picture any more
+
+
+def figure(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def headline(metrics: Mapping[str, Any] | None) -> str:
+    """The two figures for a list: accuracy and macro-F1."""
+    found = metrics or {}
+    shown = [f"{TITLES[name]} {figure(found[name])}" for name in ("accuracy", "macro_f1") if name in found]
+    return " · ".join(shown) or EMPTY
+
+
+def metrics_table(metrics: Mapping[str, Any] | None) -> SafeString | str:
+    """Everything a run measured: what has a known shape as tables, the rest as it stands."""
+    if not metrics:
+        return EMPTY
+    parts = [figures(metrics)]
+    if per_label := metrics.get("per_label"):
+        parts.append(label_table(per_label))
+    if confusion := metrics.get("confusion"):
+        parts.append(confusion_table(confusion["labels"], confusion["rows"]))
+    rest = {
+        name: value
+        for name, value in metrics.items()
+        if isinstance(value, dict | list) and name not in ("per_label", "confusion")
+    }
+    if rest:
+        parts.append(pretty_json(rest))
+    return format_html('<div class="hub-metrics">{}</div>', mark_safe("".join(parts)))
+
+
+def figures(metrics):
+    plain = [
+        (TITLES.get(name, name.replace("_", " ").capitalize()), figure(value))
+        for name, value in metrics.items()
+        if not isinstance(value, dict | list)
+    ]
+    cells = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", plain)
+    return format_html('<dl class="hub-figures">{}</dl>', cells)
+
+
+def label_table(per_label):
+    rows = format_html_join(
+        "",
+        "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        (
+            (name, *(figure(scores.get(key, EMPTY)) for key in ("precision", "recall", "f1", "support")))
+            for name, scores in per_label.items()
+        ),
+    )
+    return format_html(
+        '<table class="hub-table"><thead><tr><th>Label</th><th>Precision</th><th>Recall</th><th>F1</th>'
+        "<th>Examples</th></tr></thead><tbody>{}</tbody></table>",
+        rows,
+    )
+
+
+def confusion_table(labels, matrix):
+    """A row for each true label, a column for each guess; the darker, the more."""
+    if len(labels) > WIDEST_MATRIX:
+        return format_html("<p>{} labels: the confusion matrix is too large to show here.</p>", len(labels))
+    most = max((count for row in matrix for count in row), default=0) or 1
+    heads = format_html_join("", "<th>{}</th>", ((label,) for label in labels))
+    rows = format_html_join(
+        "",
+        "<tr><th>{}</th>{}</tr>",
+        (
+            (
+                label,
+                format_html_join(
+                    "",
+                    '<td class="{}" style="--heat:{}%">{}</td>',
+                    (("right" if x == y else "wrong", round(70 * count / most), count) for x, count in enumerate(row)),
+                ),
+            )
+            for y, (label, row) in enumerate(zip(labels, matrix, strict=True))
+        ),
+    )
+    return format_html(
+        '<table class="hub-table hub-confusion"><caption>True label (rows), guessed as (columns)</caption>'
+        "<thead><tr><th></th>{}</tr></thead><tbody>{}</tbody></table>",
+        heads,
+        rows,
+    )

@@ -1,0 +1,201 @@
+"""From chosen samples to a batch: the export form, and the ways to it from the lists of samples and projects."""
+
+from decimal import Decimal
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Exists, OuterRef
+from django.http import HttpResponseRedirect
+from django.shortcuts import redirect
+from django.urls import reverse
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import action
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from exports import batching, destinations, formats
+from exports.models import BatchItem
+from labelhub.accounts.roles import Power
+from labelhub.admin import action_page, page, sentence
+from labelhub.facts import Fact
+from samples.admin.projects import ProjectAdmin
+from samples.admin.samples import SampleAdmin
+from samples.admin.scoped import project_or_404
+from samples.models import Project, Sample
+
+from .scoped import ScopedAdmin
+
+claims = BatchItem.objects.claims().filter(sample=OuterRef("pk"))
+
+
+class ExportForm(forms.Form):
+    """What a batch is to look like; the samples were chosen before."""
+
+    format = forms.ChoiceField(choices=formats.choices, widget=UnfoldAdminSelectWidget)
+    split = forms.BooleanField(
+        required=False,
+        label="Split into train, val and test",
+        widget=UnfoldBooleanSwitchWidget(attrs={"x-model": "split"}),
+    )
+    train = forms.DecimalField(required=False, initial="0.8", widget=UnfoldAdminDecimalFieldWidget)
+    val = forms.DecimalField(required=False, initial="0.1", widget=UnfoldAdminDecimalFieldWidget)
+    test = forms.DecimalField(required=False, initial="0.1", widget=UnfoldAdminDecimalFieldWidget)
+    stratify = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Keep each label's share alike in every part",
+        widget=UnfoldBooleanSwitchWidget,
+    )
+    seed = forms.CharField(
+        initial="0",
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The same seed deals the same samples in the same way.",
+    )
+    destination = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    allow_reexport = forms.BooleanField(
+        required=False,
+        label="Take samples that another batch already carries",
+        widget=UnfoldBooleanSwitchWidget,
+    )
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["destination"].choices = [(name, name) for name in destinations.names()]
+        self.fields["destination"].initial = destinations.default()
+
+    @property
+    def shares(self):
+        return [self[name] for name in ("train", "val", "test")]
+
+    def clean(self):
+        cleaned = super().clean()
+        if cleaned.get("split"):
+            ratios = [cleaned.get(name) for name in ("train", "val", "test")]
+            if None in ratios or min(ratios) < 0:
+                raise forms.ValidationError("A split needs three shares: train, val and test.")
+            if sum(ratios) != Decimal(1):
+                raise forms.ValidationError(f"The shares must add up to exactly 1; these add up to {sum(ratios)}.")
+        return cleaned
+
+    def asked(self) -> dict:
+        """The form's answers, in `gather`'s words."""
+        data = self.cleaned_data
+        return {
+            "format": data["format"],
+            "ratios": [data["train"], data["val"], data["test"]] if data["split"] else None,
+            "seed": data["seed"],
+            "stratify": bool(data["split"] and data["stratify"]),
+            "destination": data["destination"],
+            "allow_reexport": data["allow_reexport"],
+        }
+
+
+def counted(samples) -> dict[str, int]:
+    """Of the chosen samples, how many there are, how many are approved, and how many of these no batch carries."""
+    approved = samples.approved()
+    return {
+        "selected": samples.count(),
+        "approved": approved.count(),
+        "free": approved.filter(~Exists(claims)).count(),
+    }
+
+
+def gathered(request, form, samples, *, project, selection):
+    """The new batch's page, or None with the reason among the form's errors."""
+    try:
+        batch = batching.gather(samples, by=request.user, project=project, selection=selection, **form.asked())
+    except Fact as fact:
+        form.add_error(None, sentence(fact))
+        return None
+    messages.success(request, f"On its way: {batch}, {batch.sample_count} samples.")
+    return redirect("admin:exports_batch_change", batch.pk)
+
+
+def export_project(request, name):
+    """The export form for all that is approved in a project."""
+    project = project_or_404(request, name, Power.EXPORT)
+    samples = project.samples.where(request.user, Power.EXPORT)
+    form = ExportForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        done = gathered(request, form, samples.approved(), project=project, selection={"project": project.name})
+        if done:
+            return done
+    title = f"Export all approved samples of {project}"
+    back = reverse("admin:samples_project_change", args=[project.pk])
+    return page(request, "hub/export.html", title=title, form=form, counts=counted(samples), button="Export", back=back)
+
+
+class ExportedFilter(DropdownFilter):
+    title = "exported"
+    parameter_name = "exported"
+
+    def lookups(self, request, model_admin):
+        return [("no", "Not yet"), ("yes", "In a batch")]
+
+    def queryset(self, request, queryset):
+        if self.value() not in ("yes", "no"):
+            return queryset
+        return queryset.filter(Exists(claims) if self.value() == "yes" else ~Exists(claims))
+
+
+admin.site.unregister(Sample)
+admin.site.unregister(Project)
+
+
+@admin.register(Sample)
+class ExportingSampleAdmin(ScopedAdmin, SampleAdmin):
+    """The list of samples, with the door to exports that samples itself does not know of."""
+
+    actions = [*SampleAdmin.actions, "export_selected"]
+    list_filter = [*SampleAdmin.list_filter, ExportedFilter]
+
+    def has_export_permission(self, request, obj=None):
+        return self.may(request, "exports.add_batch", obj)
+
+    @admin.action(description="Export selected…", permissions=["export"])
+    def export_selected(self, request, queryset):
+        samples = queryset.where(request.user, Power.EXPORT)
+        projects = list(Project.objects.filter(pk__in=samples.order_by().values("project"))[:2])
+        if len(projects) > 1 and not request.user.is_superuser:
+            messages.warning(request, "A batch holds the samples of one project: filter by project first.")
+            return HttpResponseRedirect(request.get_full_path())
+        project = projects[0] if len(projects) == 1 else None
+        form = ExportForm(request.POST if "apply" in request.POST else None)
+        if form.is_valid():
+            selection = selection_of(request)
+            if done := gathered(request, form, samples, project=project, selection=selection):
+                return done
+        return action_page(
+            request,
+            template="hub/export.html",
+            title="Export samples",
+            form=form,
+            button="Export",
+            counts=counted(samples),
+        )
+
+
+def selection_of(request) -> dict:
+    """What was asked for, for the record: the ids that were ticked, or the list's filter and search."""
+    if request.POST.get("select_across") == "1":
+        return {"filter": {name: request.GET.getlist(name) for name in request.GET if name not in ("p", "o", "e")}}
+    return {"ids": sorted(int(pk) for pk in request.POST.getlist("_selected_action") if pk.isdecimal())}
+
+
+@admin.register(Project)
+class ExportingProjectAdmin(ScopedAdmin, ProjectAdmin):
+    """The project's page, with the door to exports."""
+
+    actions_detail = [*ProjectAdmin.actions_detail, "export_approved"]
+
+    def has_export_permission(self, request, obj=None):
+        return self._may_work(request, "exports.add_batch", obj)
+
+    @action(description="Export all approved…", permissions=["export"], icon="inventory_2", url_path="export")
+    def export_approved(self, request, object_id):
+        return redirect("export_project", self.row_or_404(request, object_id).name)

@@ -1,0 +1,1 @@
+"""English: the day first, the time in 24 hours."""

@@ -1,0 +1,6 @@
+"""21 Nov 2026 13:05"""
+
+DATE_FORMAT = "j M Y"
+TIME_FORMAT = "H:i"
+DATETIME_FORMAT = "j M Y H:i"
+MONTH_DAY_FORMAT = "j F"

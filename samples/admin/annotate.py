@@ -1,0 +1,107 @@
+"""The page where annotators work: one item after another, by keyboard, with what they need beside it."""
+
+from django.contrib import messages
+from django.db.models import Count, Q
+from django.http import Http404
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from labelhub.accounts.roles import Power
+from labelhub.admin import page
+from labelhub.facts import Fact
+from samples import annotating
+from samples.models import Annotation, Project, Task
+
+from .answers import FEW, answer_in, choices_of, colours_of
+from .scoped import project_or_404
+
+LONGEST_LEAD_TIME_MS = 2_000_000_000  # what the column holds; a tab left open over a month says nothing anyway
+
+
+def choose(request):
+    """The projects in which the visitor may answer tasks; straight on where there is only one."""
+    projects = Project.objects.where(request.user, Power.ANNOTATE).annotate(
+        left=Count("tasks", filter=Q(tasks__status__in=[Task.Status.PENDING, Task.Status.VALIDATING]))
+    )
+    return choose_project(request, projects, title="Annotate", target="annotate", left="open tasks")
+
+
+def choose_project(request, projects, *, title, target, left):
+    """A page that asks which project; skipped where there is nothing to ask. `projects` carry how much is `left`."""
+    projects = list(projects[:200])
+    if len(projects) == 1:
+        return redirect(target, projects[0].name)
+    for project in projects:
+        project.target = reverse(target, args=[project.name])
+    return page(request, "hub/choose_project.html", title=title, projects=projects, left=left)
+
+
+def annotate(request, name):
+    """Show the next task of the project, or the one in ?task=; take the answer to it."""
+    project = project_or_404(request, name, Power.ANNOTATE)
+    skipped = request.session.get("skipped", {}).get(project.uid, [])
+    if request.method == "POST":
+        return take_answer(request, project, skipped)
+    if "again" in request.GET:
+        return keep_skipped(request, project, [])
+    task = asked_for(request, project) or annotating.next_task(project, user=request.user, skipping=skipped)
+    colours = colours_of(project)
+    open_count = project.tasks.open().count()
+    mine = Annotation.objects.filter(annotator=request.user, task__project=project)
+    done = mine.count()
+    left = open_count - mine.filter(task__in=project.tasks.open()).count()
+    context = {
+        "project": project,
+        "task": task,
+        "done": done,
+        "left": left,
+        "total": done + left,
+        "percent": 100 * done // (done + left) if done + left else 0,
+        "skipped": len(skipped),
+        "previous": mine.order_by("-updated_at").values_list("task", flat=True).first(),
+        "few": FEW,
+    }
+    if task:
+        own = mine.filter(task=task).first()
+        context["given"] = own.answer if own else {}
+        context["choices"] = choices_of(task, colours, context["given"])
+    return page(request, "hub/annotate.html", title=f"Annotate – {project}", **context)
+
+
+def asked_for(request, project):
+    """The task in ?task=, which must be of this project; None where the address names none."""
+    pk = request.GET.get("task")
+    if not pk:
+        return None
+    task = project.tasks.filter(pk=pk).first() if pk.isdecimal() else None
+    if task is None:
+        raise Http404
+    return task
+
+
+def take_answer(request, project, skipped):
+    pk = request.POST.get("task", "")
+    task = project.tasks.filter(pk=pk).first() if pk.isdecimal() else None
+    if task is None:
+        raise Http404
+    if "skip" in request.POST:
+        return keep_skipped(request, project, [*skipped, task.pk])
+    lead_time = request.POST.get("lead_time_ms", "")
+    try:
+        annotating.annotate(
+            task,
+            by=request.user,
+            answer=answer_in(request.POST, task, colours_of(project)),
+            lead_time_ms=min(int(lead_time), LONGEST_LEAD_TIME_MS) if lead_time.isdecimal() else None,
+        )
+    except Fact as fact:
+        messages.error(request, f"Not saved: {fact.message}.")
+        return redirect(f"{reverse('annotate', args=[project.name])}?{urlencode({'task': task.pk})}")
+    return redirect("annotate", project.name)
+
+
+def keep_skipped(request, project, skipped):
+    """Remember what the visitor passed over, for as long as he is logged in."""
+    request.session["skipped"] = {**request.session.get("skipped", {}), project.uid: skipped[-500:]}
+    return redirect("annotate", project.name)

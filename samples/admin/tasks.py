@@ -1,0 +1,240 @@
+"""Tasks, what people answered and what models guessed: to look at; the work itself has pages of its own."""
+
+from django.contrib import admin
+from django.http import FileResponse, Http404
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import (
+    ChoicesDropdownFilter,
+    FieldTextFilter,
+    RangeDateTimeFilter,
+    RangeNumericFilter,
+)
+from unfold.decorators import action, display
+
+from labelhub.accounts.roles import Power
+from labelhub.admin import (
+    ReadOnly,
+    ScopedAutocompleteFilter,
+    UsernameFilter,
+    badge,
+    json_field,
+    percent,
+    share_bars,
+    shortened,
+)
+from samples import settling
+from samples.models import Annotation, Prediction, Task
+
+from .scoped import ScopedAdmin
+
+IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+
+
+class AnswerInline(ReadOnly, TabularInline):
+    model = Annotation
+    fields = ["annotator", "given", "lead_time", "updated_at"]
+    readonly_fields = fields
+    extra = 0
+    hide_title = True
+    tab = True
+    verbose_name_plural = "answers"
+
+    def has_view_permission(self, request, obj=None):
+        return True  # whoever sees the task sees its answers
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).select_related("annotator", "task")
+
+    @display(description="Answer")
+    def given(self, annotation):
+        return annotation.task.kind.label_name(annotation.answer)
+
+    @display(description="Time taken")
+    def lead_time(self, annotation):
+        return seconds(annotation.lead_time_ms)
+
+
+class PredictionInline(ReadOnly, TabularInline):
+    model = Prediction
+    fields = ["model", "label", "probability", "sentiment", "created_at"]
+    readonly_fields = ["created_at"]
+    extra = 0
+    hide_title = True
+    tab = True
+
+    def has_view_permission(self, request, obj=None):
+        return True
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).select_related("label")
+
+
+def seconds(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds / 1000:.1f} s"
+
+
+@admin.register(Task)
+class TaskAdmin(ReadOnly, ScopedAdmin):
+    list_display = ["text", "project", "status_badge", "verdict", "agreement", "locale", "created_at"]
+    list_display_links = ["text"]
+    list_select_related = ["project"]
+    list_filter = [
+        ("project", ScopedAutocompleteFilter),
+        ("status", ChoicesDropdownFilter),
+        ("label", ScopedAutocompleteFilter),
+        ("source", ScopedAutocompleteFilter),
+        ("locale", FieldTextFilter),
+        ("confidence", RangeNumericFilter),
+        ("created_at", RangeDateTimeFilter),
+    ]
+    search_fields = ["content", "=external_id", "=uid"]
+    inlines = [AnswerInline, PredictionInline]
+    actions = ["settle"]
+    actions_list = ["import_file"]
+    actions_detail = ["see_sample"]
+    fieldsets = [
+        (None, {"fields": ["content", "picture", "shown_options", "project", "source", "locale", "type_shown"]}),
+        ("Verdict", {"fields": ["status_badge", "verdict", "agreement", "votes", "validated_at"]}),
+        ("Where it came from", {"fields": ["external_id", "uid", "occurred_at", "created_at", "shown_metadata"]}),
+    ]
+    readonly_fields = [
+        "type_shown", "picture", "shown_options", "status_badge", "verdict", "agreement", "votes", "shown_metadata", "uid",
+    ]  # fmt: skip
+
+    text = shortened("content", "Item")
+    verdict = shortened("label_name", "Verdict", length=60)
+    status_badge = badge("status")
+    shown_options = json_field("options")
+    shown_metadata = json_field("metadata")
+
+    def get_fieldsets(self, request, obj=None):
+        """Without the rows that have nothing to say about this task."""
+        empty = {"picture": not (obj and obj.media), "shown_options": not (obj and obj.options)}
+        return [
+            (title, {**options, "fields": [name for name in options["fields"] if not empty.get(name)]})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+    def has_import_permission(self, request, obj=None):
+        return self.may(request, "samples.import_task", obj)
+
+    def has_settle_permission(self, request, obj=None):
+        return self.may(request, "samples.review_sample", obj)
+
+    def has_sample_permission(self, request, obj=None):
+        task = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
+        return task is not None and hasattr(task, "sample")
+
+    @display(description="Agreement", ordering="confidence")
+    def agreement(self, task):
+        return percent(task.confidence)
+
+    @display(description="Task type")
+    def type_shown(self, task):
+        return task.kind.title
+
+    @display(description="Votes")
+    def votes(self, task):
+        return share_bars(task.vote_shares)
+
+    @display(description="Image")
+    def picture(self, task):
+        return format_html('<img class="hub-picture" alt="" src="{}">', reverse("task_media", args=[task.pk]))
+
+    @admin.action(description="Count the answers again", permissions=["settle"])
+    def settle(self, request, queryset):
+        settled = settling.settle_all(queryset.where(request.user, Power.REVIEW).open())
+        self.message_user(request, f"Settled: {settled.completed}. No clear answer: {settled.failed}.")
+
+    @action(description="Import…", permissions=["import"], icon="upload_file", url_path="import")
+    def import_file(self, request):
+        return redirect("import_choose")
+
+    @action(description="See the sample", permissions=["sample"], icon="verified", url_path="sample")
+    def see_sample(self, request, object_id):
+        return redirect("admin:samples_sample_change", self.row_or_404(request, object_id).sample.pk)
+
+
+def task_media(request, pk):
+    """The file of a task, for those who may see the task; anything but a picture is offered for download."""
+    task = Task.objects.visible_to(request.user).filter(pk=pk).only("media").first()
+    if task is None or not task.media or not task.media.storage.exists(task.media.name):
+        raise Http404
+    ending = task.media.name[task.media.name.rfind(".") :].lower()
+    return FileResponse(
+        task.media.open("rb"),
+        content_type=IMAGES.get(ending, "application/octet-stream"),
+        as_attachment=ending not in IMAGES,
+        filename=task.media.name.rsplit("/", 1)[-1],
+    )
+
+
+class AnnotatorFilter(UsernameFilter):
+    title = "annotator’s log-in name"
+    parameter_name = "annotator"
+    path = "annotator"
+
+
+@admin.register(Annotation)
+class AnnotationAdmin(ReadOnly, ScopedAdmin):
+    project_lookup = "task__project"
+    list_display = ["item", "given", "annotator", "project", "time_taken", "updated_at"]
+    list_select_related = ["task__project", "annotator"]
+    list_filter = [
+        ("task__project", ScopedAutocompleteFilter),
+        ("label", ScopedAutocompleteFilter),
+        AnnotatorFilter,
+        ("updated_at", RangeDateTimeFilter),
+    ]
+    search_fields = ["task__content", "=task__external_id", "annotator__username"]
+    fields = ["task", "annotator", "given", "shown_answer", "time_taken", "created_at", "updated_at"]
+    readonly_fields = ["given", "shown_answer", "time_taken", "created_at", "updated_at"]
+
+    shown_answer = json_field("answer", "Answer as kept")
+
+    @display(description="Item")
+    def item(self, annotation):
+        return str(annotation.task)
+
+    @display(description="Answer")
+    def given(self, annotation):
+        return annotation.task.kind.label_name(annotation.answer)
+
+    @display(description="Project", ordering="task__project__name")
+    def project(self, annotation):
+        return annotation.task.project
+
+    @display(description="Time taken", ordering="lead_time_ms")
+    def time_taken(self, annotation):
+        return seconds(annotation.lead_time_ms)
+
+
+@admin.register(Prediction)
+class PredictionAdmin(ReadOnly, ScopedAdmin):
+    project_lookup = "task__project"
+    list_display = ["item", "label", "likelihood", "model", "project", "created_at"]
+    list_select_related = ["task__project", "label"]
+    list_filter = [
+        ("task__project", ScopedAutocompleteFilter),
+        ("label", ScopedAutocompleteFilter),
+        ("model", FieldTextFilter),
+        ("probability", RangeNumericFilter),
+    ]
+    search_fields = ["task__content", "model"]
+    fields = ["task", "model", "label", "probability", "sentiment", "created_at"]
+    readonly_fields = ["created_at"]
+
+    @display(description="Item")
+    def item(self, prediction):
+        return str(prediction.task)
+
+    @display(description="Probability", ordering="probability")
+    def likelihood(self, prediction):
+        return percent(prediction.probability)
+
+    @display(description="Project", ordering="task__project__name")
+    def project(self, prediction):
+        return prediction.task.project
