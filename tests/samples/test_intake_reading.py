@@ -174,7 +174,7 @@ def test_progress_hears_every_byte():
         (b"\x89PNG\r\n\x1a\n\0\0", "a.csv", "a PNG image"),
         (b"PK\x03\x04....", "a.csv", "a ZIP archive"),
         (b"PAR1....", "a.csv", "must end in .parquet"),
-        (gzip.compress(b"text\n"), "a.csv", "must end in .gz"),
+        (gzip.compress(b"text\n", mtime=0), "a.csv", "must end in .gz"),
         (b"text\nab\0c\n", "a.csv", "byte 7 is NUL"),
         ("text\nhé\n".encode("utf-16"), "a.csv", "--encoding utf-16"),
         (b"text\nok\nh\xe9\n", "a.csv", "line 3 is not UTF-8: byte 9 of the text is 0xE9"),
