@@ -153,13 +153,15 @@ def deal(
         ids.append(id)
         hashes += sha256(salt + uid.encode()).digest()[:8]
         numbers.append(labels.setdefault(label if stratify else None, len(labels)))
-    counts = dict(zip(labels, numpy.bincount(numbers, minlength=len(labels)).tolist(), strict=True))
+    keys = numpy.frombuffer(hashes, ">u8")
+    every, number = numpy.asarray(ids), numpy.asarray(numbers)
+    counts = dict(zip(labels, numpy.bincount(number, minlength=len(labels)).tolist(), strict=True))
     allotted = allot({label: counts[label] for label in sorted(labels, key=_alphabetical)}, ratios)
-    order = numpy.lexsort((ids, numpy.frombuffer(hashes, ">u8"), numbers))  # label by label, there by hash, then by id
-    places = numpy.concatenate([numpy.repeat((0, 1, 2), allotted[label]) for label in labels] or [[]]).astype("u1")
-    dealt = numpy.empty_like(places)
-    dealt[order] = places
-    train, val, test = (array("q", numpy.sort(numpy.asarray(ids)[dealt == part]).tobytes()) for part in range(3))
+    order = numpy.lexsort((every, keys, number))  # label by label, there by hash, then by id
+    parts = numpy.arange(3, dtype="u1")
+    dealt = numpy.empty(len(ids), dtype="u1")
+    dealt[order] = numpy.concatenate([parts[:0], *(numpy.repeat(parts, allotted[label]) for label in labels)])
+    train, val, test = (array("q", numpy.sort(every[dealt == part]).tobytes()) for part in parts)
     return train, val, test
 
 
