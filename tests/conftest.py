@@ -9,6 +9,12 @@ os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="labelhub-tests-"))
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright keeps an event loop in the test's thread
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+# A busy machine is no reason to fail: how long an example takes says nothing about what it shows.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 DATA = Path(os.environ.get("LABELHUB_TEST_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
 

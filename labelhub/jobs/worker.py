@@ -72,6 +72,12 @@ class Progress:
             raise Cancelled
 
 
+def _refresh_connection():
+    """Drop a connection that broke or grew old; not within a caller's transaction, which would go with it."""
+    if not connection.in_atomic_block:
+        close_old_connections()
+
+
 _runs: set[Progress] = set()  # what this process is doing at the moment
 
 
@@ -121,7 +127,7 @@ def _run(job, progress):
         outcome = "failed"
         permanent = isinstance(error, Fact)
         log.log(logging.INFO if permanent else logging.ERROR, "job_raised", exc_info=not permanent, error=str(error))
-        close_old_connections()  # it may be the connection that failed
+        _refresh_connection()  # it may be what failed
         said = error.message if isinstance(error, Fact) else f"{type(error).__name__}: {error}"
         written = queue.fail(job, said, permanent=permanent)
     log.info("job_ended", outcome=outcome if written else "lost", seconds=round(time.monotonic() - started, 3))
@@ -132,7 +138,7 @@ def work(stop: threading.Event, *, until_empty: bool = False) -> int:
     done, last_sweep = 0, 0.0
     while not stop.is_set():
         try:
-            close_old_connections()
+            _refresh_connection()
             if time.monotonic() - last_sweep > settings.JOB_LEASE_SECONDS / 4:
                 last_sweep = time.monotonic()
                 queue.sweep()
