@@ -1,0 +1,1 @@
+"""Measurements, run by `make bench`: ratios taken in one run, never asserted."""
