@@ -1,14 +1,15 @@
 """Batches: approved samples are gathered once, and written by a job to one file at a destination."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, BinaryIO
 
 import structlog
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models import Count, Exists, OuterRef, Q, Value
 from django.utils import timezone
 
 from labelhub import __version__
@@ -24,7 +25,8 @@ from . import destinations, formats, rows, splits
 from .context import label_map, projects_of, prompts_of
 from .errors import AlreadyExported, BadSplit, EmptyBatch, NotApproved, NotReady, WrongState
 from .files import File, writable
-from .formats import Context, Page
+from .formats import Context
+from .formats.context import LABELLED
 from .formats.shape import Prompt
 from .models import Batch, BatchItem
 
@@ -203,7 +205,7 @@ def write(batch: Batch, progress: Progress) -> None:
         undo.callback(draft.abandon)
         for chunk in file.chunks():
             draft.write(chunk)
-        if sum(part.rows for part in file.parts.values()) != remaining:
+        if file.rows != remaining:
             raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
         finished_at = timezone.now()
         manifest = _manifest(batch, file, withdrawn=withdrawn, finished_at=finished_at)
@@ -294,28 +296,31 @@ def _file_of(batch, report):
         prompts = prompts_of([batch.project_id] if batch.project_id else projects_of(_samples_of(batch)))
     context = Context(labels=dict(batch.label_map), prompts=prompts)
     splits_used = (Split.TRAIN, Split.VAL, Split.TEST) if batch.ratios else (Split.WHOLE,)
-    written = 0
+    parts = {split.label: rows.walk_part(batch, split) for split in splits_used}
+    return File(shape, parts, context, batch.options, report)
 
-    def watched(pages: Iterable[Page], part: str) -> Iterator[Page]:
-        nonlocal written
-        for page in pages:
-            yield page
-            written += len(page)
-            report(written, part)
 
-    parts = {split.label: watched(rows.pages_of_part(batch, split), split.label) for split in splits_used}
-    return File(shape, parts, context, batch.options)
+def _label_counts(batch) -> dict[str, dict[str, int]]:
+    """How many rows of each part carry each label, the most frequent first; nothing for answers in free text."""
+    verdicts = batch.items.filter(sample__type__in=LABELLED).exclude(sample__label_name=None).order_by()
+    grouped = verdicts.values_list("split", "sample__label_name", "sample__label_names").annotate(rows=Count("pk"))
+    counts: dict[str, Counter[str]] = {split.label: Counter() for split in Split}
+    for split, name, names, number in grouped.iterator():
+        for label in [name] if names is None else names:
+            counts[Split(split).label][label] += number
+    return {part: dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))) for part, found in counts.items()}
 
 
 def _manifest(batch, file, *, withdrawn, finished_at):
     """Everything needed to explain the file or to make it again."""
     name = batch.path.rpartition("/")[2]
+    labels = _label_counts(batch)
     return {
         "batch": str(batch.uuid),
         "project": batch.project and batch.project.name,
         "selection": batch.selection,
         "allows_reexport": batch.allows_reexport,
-        "samples": sum(part.rows for part in file.parts.values()),
+        "samples": file.rows,
         "withdrawn": withdrawn,
         "format": batch.format,
         "options": batch.options,
@@ -340,7 +345,7 @@ def _manifest(batch, file, *, withdrawn, finished_at):
                 "rows": tally.rows,
                 "bytes": tally.bytes,
                 "sha256": tally.sha256,
-                "labels": tally.labels,
+                "labels": labels[part],
             }
             for part, tally in file.parts.items()
         ],

@@ -1,56 +1,32 @@
 """Rows become one file: plain, or a ZIP of train, val and test; counted and hashed as they go by."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
-from operator import itemgetter
 from typing import Any
 
-import orjson
 from django.db.models import QuerySet
 
 from . import archive, formats, rows, splits
 from .context import context_of
-from .formats import COLUMNS, Context, Format, Page
-from .formats.context import LABELLED
+from .formats import Context, Format, sql
+from .rows import Walk
 
-type_of = itemgetter(COLUMNS.index("type"))
-verdict_of = itemgetter(COLUMNS.index("label_name"), COLUMNS.index("label_names"))
+Report = Callable[[int, str], None]  # (rows written so far, the part they are in)
 
 
 class Tally:
-    """What has gone by: rows, labels, bytes and their hash."""
+    """What has gone by: rows, bytes and their hash."""
 
     def __init__(self):
         self.rows = 0
         self.bytes = 0
         self._hash = sha256()
-        self._verdicts: Counter[tuple] = Counter()
 
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
-    @property
-    def labels(self) -> dict[str, int]:
-        """How many rows carry each label, the most frequent first; nothing for answers in free text."""
-        counts: Counter[str] = Counter()
-        for (name, names), count in self._verdicts.items():
-            if name is not None:
-                for label in [name] if names is None else orjson.loads(names):
-                    counts[label] += count
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-    def of_rows(self, pages: Iterable[Page]) -> Iterator[Page]:
-        for page in pages:
-            self.rows += len(page)
-            labelled = page
-            if not LABELLED.issuperset(map(type_of, page)):
-                labelled = [row for row in page if type_of(row) in LABELLED]
-            self._verdicts.update(map(verdict_of, labelled))
-            yield page
-
-    def of_bytes(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             self.bytes += len(chunk)
             self._hash.update(chunk)
@@ -60,19 +36,30 @@ class Tally:
 class File:
     """One file to be: walk `chunks()` once, then `whole` and `parts` hold what was written.
 
-    `parts` maps "train", "val" and "test" (or, without a split, "whole") to the pages of their rows.
+    `parts` maps "train", "val" and "test" (or, without a split, "whole") to the walks over their rows.
     """
 
     def __init__(
-        self, format: Format, parts: Mapping[str, Iterable[Page]], context: Context, options: Mapping[str, Any]
+        self,
+        format: Format,
+        parts: Mapping[str, Walk],
+        context: Context,
+        options: Mapping[str, Any],
+        report: Report = lambda rows, part: None,
     ):
         self.format = format
         self.context = context
         self.is_split = set(parts) != {"whole"}
         self.whole = Tally()
         self.parts = {name: Tally() for name in parts} if self.is_split else {"whole": self.whole}
-        self._pages = parts
+        self._walks = parts
         self._options = options
+        self._report = report
+
+    @property
+    def rows(self) -> int:
+        """How many rows have been written so far, in all parts."""
+        return sum(tally.rows for tally in self.parts.values())
 
     @property
     def extension(self) -> str:
@@ -88,13 +75,28 @@ class File:
 
     def chunks(self) -> Iterator[bytes]:
         if not self.is_split:
-            return self.whole.of_bytes(self._encoded("whole"))
-        members = ((self.member(part), tally.of_bytes(self._encoded(part))) for part, tally in self.parts.items())
-        return self.whole.of_bytes(archive.zipped(members))
+            return self.whole.of(self._encoded("whole"))
+        members = ((self.member(part), tally.of(self._encoded(part))) for part, tally in self.parts.items())
+        return self.whole.of(archive.zipped(members))
 
     def _encoded(self, part: str) -> Iterator[bytes]:
-        pages = self.parts[part].of_rows(self._pages[part])
-        return formats.encode(self.format, pages, self.context, self._options)
+        """The part's bytes, page by page: written by the database where it can, else by the reference in Python."""
+        walk = self._walks[part]
+        by_hand = formats.page_writer(self.format, self.context, self._options)
+        record = sql.compiled(
+            self.format, self.context, rows.scope_of(walk, self.format), rows.dialect_of(walk), self._options
+        )
+        if record is None:
+            written: Iterator[tuple[int, bytes]] = ((len(page), by_hand(page)) for page in rows.pages(walk))
+        else:
+            written = rows.written(walk, record, by_hand)
+        return formats.framed(self.format, self._counted(written, part))
+
+    def _counted(self, written: Iterable[tuple[int, bytes]], part: str) -> Iterator[bytes]:
+        for count, data in written:
+            self.parts[part].rows += count
+            yield data
+            self._report(self.rows, part)
 
 
 def file_of(
@@ -116,9 +118,9 @@ def file_of(
     chosen = writable(samples, shape)
     context = context_of(chosen, shape)
     if shares is None:
-        return File(shape, {"whole": rows.pages(chosen)}, context, options or {})
+        return File(shape, {"whole": rows.walk(chosen)}, context, options or {})
     dealt = splits.deal(rows.identities(chosen), shares, seed=seed, stratify=stratify)
-    parts = {name: rows.pages_of_ids(chosen, ids) for name, ids in zip(splits.PARTS, dealt, strict=True)}
+    parts = {name: rows.walk_ids(chosen, ids) for name, ids in zip(splits.PARTS, dealt, strict=True)}
     return File(shape, parts, context, options or {})
 
 

@@ -12,10 +12,22 @@ from .huggingface import huggingface
 from .json import json
 from .jsonl import jsonl
 from .openai import openai
-from .python import encode
+from .python import encode, framed, page_writer
 from .shape import COLUMNS, Format, Page
 
-__all__ = ["COLUMNS", "Context", "Format", "Page", "check_options", "choices", "encode", "get", "names"]
+__all__ = [
+    "COLUMNS",
+    "Context",
+    "Format",
+    "Page",
+    "check_options",
+    "choices",
+    "encode",
+    "framed",
+    "get",
+    "names",
+    "page_writer",
+]
 
 MENU: list[Format] = [json, jsonl, csv, openai, huggingface, alpaca]
 _by_name = {format.name: format for format in MENU}

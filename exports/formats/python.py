@@ -39,14 +39,31 @@ def encode(
     format: Format, pages: Iterable[Page], context: Context, options: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[bytes]:
     """The file of `pages` in `format`, a chunk of bytes for each page."""
+    return framed(format, map(page_writer(format, context, options), pages))
+
+
+def page_writer(
+    format: Format, context: Context, options: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Page], bytes]:
+    """What writes a page of `format`; an array's records each with a comma before them."""
     match format:
         case Lines():
-            return map(_record_writer(format.shape, context, spaced=format.spaced, after=b"\n"), pages)
+            return _record_writer(format.shape, context, spaced=format.spaced, after=b"\n")
         case Array():
-            return _array(map(_record_writer(format.shape, context, before=b","), pages))
+            return _record_writer(format.shape, context, before=b",")
         case Table():
-            return _table(format, pages, context, guard=options.get("guard_formulas", False))
+            return _table_writer(format, context, guard=options.get("guard_formulas", False))
     raise TypeError(f"no encoder for {type(format).__name__}")
+
+
+def framed(format: Format, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The whole file around pages already written: an array's brackets, a table's header."""
+    match format:
+        case Array():
+            return _array(chunks)
+        case Table():
+            return chain([",".join(format.shape).encode() + b"\n"], chunks)
+    return chunks
 
 
 # JSON -----------------------------------------------------------------------------------------------------------------
@@ -171,17 +188,19 @@ needs_quotes = re.compile(r'[",\r\n]').search
 is_formula = re.compile(r"[=+\-@\t\r]").match
 
 
-def _table(format: Table, pages: Iterable[Page], context: Context, *, guard: bool) -> Iterator[bytes]:
+def _table_writer(format: Table, context: Context, *, guard: bool) -> Callable[[Page], bytes]:
     cells = [
         _cells(shape, context, always_quoted=name in format.always_quoted, guard=guard)
         for name, shape in format.shape.items()
     ]
     ends = [","] * (len(cells) - 1) + ["\n"]
-    yield ",".join(format.shape).encode() + b"\n"
-    for page in pages:
+
+    def write(page: Page) -> bytes:
         columns = _columns(page)
         parts = [(cell(columns), repeat(end, len(page))) for cell, end in zip(cells, ends, strict=True)]
-        yield "".join(chain.from_iterable(zip(*chain.from_iterable(parts), strict=True))).encode()
+        return "".join(chain.from_iterable(zip(*chain.from_iterable(parts), strict=True))).encode()
+
+    return write
 
 
 def _cells(shape: Shape, context: Context, *, always_quoted: bool, guard: bool) -> Cells:

@@ -22,22 +22,23 @@ def read(pages, column="content"):
 def texts(monkeypatch):
     """A project with twelve samples, read three to a page at first."""
     monkeypatch.setattr(rows, "FIRST_PAGE", 3)
-    monkeypatch.setattr(rows._Pace, "rows", 3)
     monkeypatch.setattr(rows, "MOST_ROWS", 3)
     project = make_project()
     return [make_sample(project, f"text {number}") for number in range(12)]
 
 
 def test_every_row_comes_once_in_the_order_of_its_key(texts):
-    assert read(rows.pages(Sample.objects.order_by("-content"))) == [f"text {number}" for number in range(12)]
-    assert {len(page) for page in rows.pages(Sample.objects.all())} == {3}
+    assert read(rows.pages(rows.walk(Sample.objects.order_by("-content")))) == [
+        f"text {number}" for number in range(12)
+    ]
+    assert {len(page) for page in rows.pages(rows.walk(Sample.objects.all()))} == {3}
 
 
 def test_a_row_is_plain_values_as_the_file_will_show_them():
     project = make_project()
     moment = datetime(2026, 5, 25, 12, 5, 59, 999_999, tzinfo=timezone(timedelta(hours=2)))
     sample = make_sample(project, "Bof", confidence=1.0, validated_at=moment)
-    [[row]] = rows.pages(Sample.objects.all())
+    [[row]] = rows.pages(rows.walk(Sample.objects.all()))
     assert dict(zip(COLUMNS, row, strict=True)) == {
         "pk": sample.pk,
         "project": project.pk,
@@ -56,31 +57,35 @@ def test_a_row_is_plain_values_as_the_file_will_show_them():
 def test_a_list_of_labels_is_the_text_it_was_stored_as():
     make_sample()
     Sample.objects.update(label_names=["joie", "été"])
-    assert read(rows.pages(Sample.objects.all()), "label_names") == ['["joie","été"]']
+    assert read(rows.pages(rows.walk(Sample.objects.all())), "label_names") == ['["joie","été"]']
 
 
 def test_tasks_are_read_by_the_same_reader_with_or_without_a_verdict():
     project = make_project()
     make_settled_task(project, "settled", validated_at=datetime(2026, 1, 1, tzinfo=UTC))
     make_task(project, "open")
-    assert read(rows.pages(Task.objects.all())) == ["settled", "open"]
-    assert read(rows.pages(Task.objects.all()), "validated_at") == ["2026-01-01T00:00:00Z", None]
+    assert read(rows.pages(rows.walk(Task.objects.all()))) == ["settled", "open"]
+    assert read(rows.pages(rows.walk(Task.objects.all())), "validated_at") == ["2026-01-01T00:00:00Z", None]
 
 
 def test_nothing_selected_is_no_page(texts):
-    assert list(rows.pages(Sample.objects.none())) == []
-    assert list(rows.pages(Sample.objects.filter(pk__in=[]))) == []
-    assert list(rows.pages(Sample.objects.filter(content="?"))) == []
+    assert list(rows.pages(rows.walk(Sample.objects.none()))) == []
+    assert list(rows.pages(rows.walk(Sample.objects.filter(pk__in=[])))) == []
+    assert list(rows.pages(rows.walk(Sample.objects.filter(content="?")))) == []
 
 
 def test_a_slice_is_read_whole(texts):
-    assert read(rows.pages(Sample.objects.order_by("-pk")[:5])) == [f"text {number}" for number in range(7, 12)]
+    assert read(rows.pages(rows.walk(Sample.objects.order_by("-pk")[:5]))) == [
+        f"text {number}" for number in range(7, 12)
+    ]
 
 
 def test_chosen_ids_are_read_in_order_and_those_that_do_not_match_left_out(texts):
     ids = [sample.pk for sample in texts]
     Sample.objects.filter(pk=ids[4]).update(status="REJECTED")
-    assert read(rows.pages_of_ids(Sample.objects.approved(), ids[2:9])) == [f"text {n}" for n in (2, 3, 5, 6, 7, 8)]
+    assert read(rows.pages(rows.walk_ids(Sample.objects.approved(), ids[2:9]))) == [
+        f"text {n}" for n in (2, 3, 5, 6, 7, 8)
+    ]
 
 
 def test_a_part_of_a_batch_is_read_as_its_items_say(texts):
@@ -89,9 +94,9 @@ def test_a_part_of_a_batch_is_read_as_its_items_say(texts):
         BatchItem.objects.create(batch=batch, sample=sample, split=1 if number % 2 else 3)
     other = make_batch(texts[0].project)
     BatchItem.objects.create(batch=other, sample=texts[1], split=3, is_claim=False)
-    assert read(rows.pages_of_part(batch, 3)) == [f"text {number}" for number in range(0, 12, 2)]
-    assert read(rows.pages_of_part(batch, 1)) == [f"text {number}" for number in range(1, 12, 2)]
-    assert read(rows.pages_of_part(batch, 2)) == []
+    assert read(rows.pages(rows.walk_part(batch, 3))) == [f"text {number}" for number in range(0, 12, 2)]
+    assert read(rows.pages(rows.walk_part(batch, 1))) == [f"text {number}" for number in range(1, 12, 2)]
+    assert read(rows.pages(rows.walk_part(batch, 2))) == []
 
 
 def test_a_sample_that_lost_its_approval_is_not_read(texts):
@@ -99,7 +104,7 @@ def test_a_sample_that_lost_its_approval_is_not_read(texts):
     for sample in texts:
         BatchItem.objects.create(batch=batch, sample=sample)
     Sample.objects.filter(content__in=["text 5", "text 6", "text 11"]).update(status="PENDING")
-    assert read(rows.pages_of_part(batch, 0)) == [f"text {number}" for number in (0, 1, 2, 3, 4, 7, 8, 9, 10)]
+    assert read(rows.pages(rows.walk_part(batch, 0))) == [f"text {number}" for number in (0, 1, 2, 3, 4, 7, 8, 9, 10)]
 
 
 def test_identities_carry_the_label_of_labelled_types_only():
@@ -112,20 +117,20 @@ def test_identities_carry_the_label_of_labelled_types_only():
 
 
 def test_a_page_is_one_query(texts, django_assert_num_queries):
-    with django_assert_num_queries(5):  # four pages of three, and the one that is empty
-        list(rows.pages(Sample.objects.all()))
+    with django_assert_num_queries(6):  # both ends, and four pages of three
+        list(rows.pages(rows.walk(Sample.objects.all())))
 
 
 def test_long_rows_come_in_small_pages():
     project = make_project()
     for number in range(130):
         make_sample(project, f"{number} " + "x" * 40_000)
-    sizes = [len(page) for page in rows.pages(Sample.objects.all())]
-    assert sizes == [100, 9, 9, 9, 3]
+    sizes = [len(page) for page in rows.pages(rows.walk(Sample.objects.all()))]
+    assert sizes == [100, 19, 11]
 
 
 def test_the_reader_holds_no_transaction_between_pages(texts):
-    pages = rows.pages(Sample.objects.all())
+    pages = rows.pages(rows.walk(Sample.objects.all()))
     next(pages)
     Sample.objects.filter(content="text 11").update(content="changed meanwhile")
     assert read(pages)[-1] == "changed meanwhile"
