@@ -41,13 +41,9 @@ class Moment(Func):
 
     output_field = CharField()
 
-    def as_sqlite(self, compiler, connection, **context):
-        template = "replace(substr(%(expressions)s, 1, 19), ' ', 'T') || 'Z'"
-        return self.as_sql(compiler, connection, template=template, **context)
-
-    def as_postgresql(self, compiler, connection, **context):
-        template = """to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
-        return self.as_sql(compiler, connection, template=template, **context)
+    def as_sql(self, compiler, connection, **context):
+        column, params = compiler.compile(self.get_source_expressions()[0])
+        return DIALECTS[connection.vendor].moment(column), params
 
 
 class Walk(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 from exports import formats
 from exports.context import context_of
 from exports.formats.python import encode
-from exports.rows import pages
+from exports.rows import pages, walk
 from samples.errors import BadRow
 from samples.intake import import_tasks
 from samples.models import Sample, Task
@@ -32,7 +32,7 @@ CONTENTS = [
 
 def exported(format, rows):
     format = formats.get(format)
-    return b"".join(encode(format, pages(rows), context_of(rows, format)))
+    return b"".join(encode(format, pages(walk(rows)), context_of(rows, format)))
 
 
 def told(samples, *, surety, ids):
