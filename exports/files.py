@@ -83,13 +83,11 @@ class File:
         """The part's bytes, page by page: written by the database where it can, else by the reference in Python."""
         walk = self._walks[part]
         by_hand = formats.page_writer(self.format, self.context, self._options)
-        record = sql.compiled(
-            self.format, self.context, rows.scope_of(walk, self.format), rows.dialect_of(walk), self._options
-        )
-        if record is None:
+        compile = sql.compiler(self.format, self.context, rows.dialect_of(walk), self._options)
+        if compile is None:
             written: Iterator[tuple[int, bytes]] = ((len(page), by_hand(page)) for page in rows.pages(walk))
         else:
-            written = rows.written(walk, record, by_hand)
+            written = rows.written(walk, compile, by_hand)
         return formats.framed(self.format, self._counted(written, part))
 
     def _counted(self, written: Iterable[tuple[int, bytes]], part: str) -> Iterator[bytes]:
@@ -116,7 +114,7 @@ def file_of(
     formats.check_options(shape, options or {})
     shares = None if ratios is None else splits.parse(ratios)
     chosen = writable(samples, shape)
-    context = context_of(chosen, shape)
+    context = context_of(samples, shape)
     if shares is None:
         return File(shape, {"whole": rows.walk(chosen)}, context, options or {})
     dealt = splits.deal(rows.identities(chosen), shares, seed=seed, stratify=stratify)
