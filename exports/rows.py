@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+import orjson
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import CharField, F, Func, QuerySet
@@ -24,7 +25,7 @@ from samples.models import Sample
 
 from .formats import COLUMNS, Page
 from .formats.context import LABELLED
-from .formats.sql import DIALECTS, Dialect, Record, Scope
+from .formats.sql import DIALECTS, Compile, Dialect, Scope, Sql
 from .models import Batch, BatchItem
 
 FIRST_PAGE = 100  # rows: a browser that waits for the first byte gets it early
@@ -116,7 +117,8 @@ def unsliced(rows: Rows) -> Rows:
 
 # Pages of tuples ------------------------------------------------------------------------------------------------------
 
-PROJECT, TYPE, CONTENT, LABEL, LOCALE = map(COLUMNS.index, ("project", "type", "content", "label_name", "locale"))
+PROJECT, TYPE, CONTENT, LOCALE = map(COLUMNS.index, ("project", "type", "content", "locale"))
+LABEL, LABELS = map(COLUMNS.index, ("label_name", "label_names"))
 
 
 def pages(walk: Walk) -> Iterator[Page]:
@@ -160,24 +162,30 @@ class _Pace:
 
 
 class Written(NamedTuple):
-    """A page's rows and their lines; `data` is None where SQL could not write every one of them."""
+    """A page's rows and their lines; `data` is None where SQL could not write every one of them.
+
+    `labels`, if asked for, is a line for each labelled row: the name of its label, or the names, in JSON.
+    """
 
     rows: int
     data: bytes | None
-
-
-Compile = Callable[[Scope], Record]
+    labels: bytes = b""
 
 
 def written(
-    walk: Walk, compile: Compile, by_hand: Callable[[Page], bytes], scope: Scope | None = None
-) -> Iterator[tuple[int, bytes]]:
-    """(rows, bytes) of each page. The first, and one that SQL could not write, is written by `by_hand`.
+    walk: Walk,
+    compile: Compile,
+    by_hand: Callable[[Page], bytes],
+    scope: Scope | None = None,
+    *,
+    with_labels: bool = False,
+) -> Iterator[Written]:
+    """Each page as it is to stand in the file. The first, and one that SQL could not write, is written by `by_hand`.
 
     From such pages SQL learns what it must know of the rows, unless `scope` says it: to look for it beforehand would be to
     read every row twice.
     """
-    statement = _Statement(walk, compile, scope or Scope(walk.table))
+    statement = _Statement(walk, compile, scope or Scope(walk.table), with_labels)
     start, end = walk.ends()
     if scope is None and start < end:
         first = min(start + FIRST_PAGE, end)
@@ -185,15 +193,24 @@ def written(
         start = first
     for step, page in _pages_of_lines(walk, statement, (start, end)):
         if page.data is not None:
-            yield page.rows, statement.record.before + page.data + statement.record.after
+            yield page._replace(data=statement.record.before + page.data + statement.record.after)
         elif page.rows:
             yield from _by_hand(walk, step, by_hand, statement)
 
 
 def _by_hand(walk, step, by_hand, statement):
     if page := _fetch(walk.between(*step)):
-        yield len(page), by_hand(page)
+        yield Written(len(page), by_hand(page), labels_of(page))
         statement.learn(page)
+
+
+def labels_of(page: Page) -> bytes:
+    """A line for each labelled row: the name of its label, or the names, in JSON."""
+    return b"\n".join(
+        row[LABELS].encode() if row[LABELS] is not None else orjson.dumps(row[LABEL])
+        for row in page
+        if row[LABEL] is not None and row[TYPE] in LABELLED
+    )
 
 
 Step = tuple[int, int]
@@ -232,9 +249,10 @@ MOST_ORIGINS = 500  # in one statement
 class _Statement:
     """What has the database write a step; it is put together once for all steps that differ in their bounds alone."""
 
-    def __init__(self, walk: Walk, compile: Compile, scope: Scope):
+    def __init__(self, walk: Walk, compile: Compile, scope: Scope, with_labels: bool):
         self._walk = walk
         self._compile = compile
+        self._labels = dialect_of(walk).label_key(walk.table) if with_labels else Sql("NULL")
         self._use(scope)
 
     def _use(self, scope: Scope) -> None:
@@ -259,25 +277,28 @@ class _Statement:
         return sql, tuple(values.get(param, param) if type(param) is int else param for param in params)
 
     def _put_together(self, step: Step) -> tuple[str, tuple]:
-        line, between = self.record.line, self.record.between
-        lines = self._walk.between(*step).annotate(line=RawSQL(line.text, line.params, CharField()))
+        lines = self._walk.between(*step).annotate(line=_raw(self.record.line), its_label=_raw(self._labels))
         try:
-            compiler = lines.values_list("line")[: 2 * MOST_ROWS + 1].query.get_compiler(self._walk.using)
+            compiler = lines.values_list("line", "its_label")[: 2 * MOST_ROWS + 1].query.get_compiler(self._walk.using)
             sql, params = compiler.as_sql()
         except EmptyResultSet:
-            sql, params = "SELECT NULL AS line WHERE 1 = 0", ()
-        page = dialect_of(self._walk).page("%s")
-        return f"SELECT count(*), count(line), {page} FROM ({sql}) page", (between, *params)
+            sql, params = "SELECT NULL AS line, NULL AS its_label WHERE 1 = 0", ()
+        page, labels = (dialect_of(self._walk).page(column, "%s") for column in ("line", "its_label"))
+        return f"SELECT count(*), count(line), {page}, {labels} FROM ({sql}) page", (self.record.between, "\n", *params)
+
+
+def _raw(sql: Sql) -> RawSQL:
+    return RawSQL(sql.text, sql.params, CharField())
 
 
 def _ask(connection, sql: str, params: tuple) -> Written:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         if connection.vendor == "postgresql":  # the lines as they came over the wire, already UTF-8
-            rows, lines, data = (cursor.cursor.pgresult.get_value(0, column) for column in range(3))
+            rows, lines, data, labels = (cursor.cursor.pgresult.get_value(0, column) for column in range(4))
         else:
-            rows, lines, data = cursor.fetchone()
-    return Written(int(rows), data if int(rows) == int(lines) else None)
+            rows, lines, data, labels = cursor.fetchone()
+    return Written(int(rows), data if int(rows) == int(lines) else None, labels or b"")
 
 
 @contextmanager

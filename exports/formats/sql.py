@@ -126,9 +126,15 @@ class Dialect:
         """Whether it begins with one of them."""
         raise NotImplementedError
 
-    def page(self, separator: str) -> str:
-        """The aggregate that joins a page's lines, in their order and with the expression `separator` between them."""
+    def page(self, column: str, separator: str) -> str:
+        """The aggregate that joins a page's texts, in their order and with the expression `separator` between them."""
         raise NotImplementedError
+
+    def label_key(self, table: str) -> Sql:
+        """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
+        types, name = sorted(LABELLED), self.quoted(Sql(f'"{table}"."label_name"'))
+        is_labelled = f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL'
+        return Sql(f'CASE WHEN {is_labelled} THEN coalesce("{table}"."label_names", {name.text}) END', tuple(types))
 
 
 class Sqlite(Dialect):
@@ -168,8 +174,8 @@ class Sqlite(Dialect):
     def begins(self, text, characters):
         return Sql(f"{text} GLOB %s", (f"[{characters}]*",))
 
-    def page(self, separator):
-        return f"CAST(group_concat(line, {separator}) AS BLOB)"
+    def page(self, column, separator):
+        return f"CAST(group_concat({column}, {separator}) AS BLOB)"
 
 
 class Postgres(Dialect):
@@ -202,8 +208,8 @@ class Postgres(Dialect):
     def begins(self, text, characters):
         return Sql(f"{text} ~ %s", (f"^[{characters}]",))
 
-    def page(self, separator):
-        return f"string_agg(line, {separator})"
+    def page(self, column, separator):
+        return f"string_agg({column}, {separator})"
 
 
 DIALECTS: Mapping[str, Dialect] = {"sqlite": Sqlite(), "postgresql": Postgres()}
@@ -229,6 +235,10 @@ def compiler(format: Format, context: Context, dialect: Dialect, options: Mappin
     except NotInSql:
         return None
     return compile
+
+
+def _marks(values: Sequence) -> str:
+    return ", ".join(["%s"] * len(values))
 
 
 def _params(pieces: Iterable[Sql]) -> tuple:
@@ -473,7 +483,7 @@ class _Writer:
         """Whether the row's `column` is one of `values`."""
         if len(values) == 1:
             return Sql(f"{self.column(column)} = %s", tuple(values))
-        return Sql(f"{self.column(column)} IN ({', '.join(['%s'] * len(values))})", tuple(values))
+        return Sql(f"{self.column(column)} IN ({_marks(values)})", tuple(values))
 
     def filled(self, template: str) -> Sql:
         """`template` with the content in its slots."""

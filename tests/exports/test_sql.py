@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from exports import formats, rows
+from exports import files, formats, rows
 from exports.context import context_of
 from exports.formats import sql
 from exports.formats.context import LABELLED
@@ -47,7 +47,7 @@ def by_the_database(walk, format, context, options):
         raise AssertionError(f"not written by the database: {page}")
 
     written = rows.written(walk, compile, never, scope_of(walk))
-    return b"".join(formats.framed(format, (data for _, data in written)))
+    return b"".join(formats.framed(format, (page.data for page in written)))
 
 
 def scope_of(walk, labels=2):
@@ -130,8 +130,8 @@ def test_a_page_that_sql_cannot_write_is_written_by_hand():
     Sample.objects.filter(content="text 3").update(label_name="unforeseen", label=None)
     compile = sql.compiler(format, narrow, rows.dialect_of(walk), {})
     pages = list(rows.written(walk, compile, formats.page_writer(format, narrow), scope))
-    assert [count for count, _ in pages] == [5]
-    assert b'"label": "unforeseen", "label_id": 1' in pages[0][1]
+    assert [page.rows for page in pages] == [5]
+    assert b'"label": "unforeseen", "label_id": 1' in pages[0].data
 
 
 @pytest.mark.django_db
@@ -151,7 +151,7 @@ def test_what_sql_must_know_it_learns_from_the_first_page_and_from_each_it_could
         by_hand.append(len(page))
         return formats.page_writer(format, context)(page)
 
-    data = b"".join(data for _, data in rows.written(walk, compile, counted))
+    data = b"".join(page.data for page in rows.written(walk, compile, counted))
     assert data == b"".join(formats.encode(format, rows.pages(walk), context))
     assert len(by_hand) == 2  # the first, and the one in which the first Chinese row stood
 
@@ -172,7 +172,7 @@ def test_however_many_labels_there_are_each_row_has_its_own(count):
         expected = by_hand(walk, format, context, {})
         compile = sql.compiler(format, context, rows.dialect_of(walk), {})
         written = rows.written(walk, compile, None, scope_of(walk, labels=count))
-        assert b"".join(formats.framed(format, (data for _, data in written))) == expected
+        assert b"".join(formats.framed(format, (page.data for page in written))) == expected
 
 
 @pytest.mark.django_db
@@ -201,3 +201,20 @@ def test_two_readers_of_a_server_keep_the_order(monkeypatch):
     data = by_the_database(rows.walk(Sample.objects.all()), formats.get("jsonl"), formats.Context(), {})
     assert data == by_hand(rows.walk(Sample.objects.all()), formats.get("jsonl"), formats.Context(), {})
     assert data.count(b"\n") == 60
+
+
+@pytest.mark.django_db
+def test_the_labels_of_a_file_are_counted_as_its_pages_go_by(monkeypatch):
+    monkeypatch.setattr(rows, "FIRST_PAGE", 3)
+    monkeypatch.setattr(rows, "MOST_ROWS", 3)
+    project = make_project(labels=("Positif", 'N"ég,atif\n'))
+    for number in range(20):
+        make_sample(project, f"text {number}", label=('N"ég,atif\n' if number % 4 == 0 else "Positif"))
+    several = make_sample(project, "several")
+    Sample.objects.filter(pk=several.pk).update(type="MULTI_LABEL", label=None, label_names=["Positif", "autre"])
+    make_sample(make_project(task_type="TEXT_GENERATION", labels=["Une réponse."]), label="Une réponse.")
+    for name in ("jsonl", "csv"):
+        whole = {"whole": rows.walk(Sample.objects.all())}
+        file = files.File(formats.get(name), whole, formats.Context(), {}, with_labels=True)
+        assert b"".join(file.chunks()) and file.rows == 22
+        assert file.whole.labels() == {"Positif": 16, 'N"ég,atif\n': 5, "autre": 1}
