@@ -1,13 +1,14 @@
 """Batches: samples or tasks are gathered once, and written by a job to one file at a destination."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet, Value
 from django.utils import timezone
@@ -547,18 +548,42 @@ def open_file(batch: Batch, name: str | None = None) -> tuple[BinaryIO, int]:
 
     Of a batch in shards it is the one called `name`; InShards, naming them, where none is.
     """
-    if not batch.is_ready:
-        raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no file", state=batch.state)
     path, size, _ = stored_file(batch, name)
+    return _opened(batch, path, destinations.reading), size
+
+
+def open_range(batch: Batch, start: int, stop: int, name: str | None = None) -> Iterator[bytes]:
+    """The bytes from `start` up to `stop` of the same file, in chunks; open by now, and to be closed."""
+    return _opened(batch, stored_file(batch, name)[0], partial(destinations.chunks, start=start, stop=stop))
+
+
+def _opened(batch, path, how):
     try:
-        file = destinations.reading(destinations.storage_of(batch.destination), path)
+        return how(destinations.storage_of(batch.destination), path)
     except FileNotFoundError:
         raise NotReady(f"the file of {batch}, {path}, is gone from destination {batch.destination!r}") from None
-    return file, size
+
+
+def link_to(batch: Batch, name: str | None = None) -> str | None:
+    """An address that gives the file to whoever holds it, for EXPORT_LINK_SECONDS; None where the hub must serve it."""
+    path, _, _ = stored_file(batch, name)
+    storage = destinations.storage_of(batch.destination)
+    return destinations.link(storage, path, name=download_name(batch, name), seconds=settings.EXPORT_LINK_SECONDS)
+
+
+def download_name(batch: Batch, name: str | None = None) -> str:
+    """What the file is called on the reader's disk: `reviews-1a2b3c4d-openai.jsonl`, `reviews-1a2b3c4d-train-00000-…`."""
+    project = batch.project.name[:80] if batch.project else "samples"
+    if name is not None:
+        return f"{project}-{batch.short_id}-{name}"
+    ending = "".join(batch.path[batch.path.rfind("/") + 1 :].partition(".")[1:])
+    return f"{project}-{batch.short_id}-{batch.format}{ending}"
 
 
 def stored_file(batch: Batch, name: str | None = None) -> tuple[str, int, str]:
-    """Path, size and sha256 of the batch's file, or of its shard called `name`."""
+    """Path, size and sha256 of the batch's file, or of its shard called `name`; NotReady where there is none."""
+    if not batch.is_ready:
+        raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no file", state=batch.state)
     if not batch.is_sharded and name is None:
         return batch.path, batch.byte_count, batch.sha256
     shard = batch.shards.filter(name=name).select_related("batch").first()
