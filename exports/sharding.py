@@ -18,7 +18,7 @@ from labelhub.jobs.models import Job
 
 from . import batching, destinations, formats
 from .batching import Progress, State
-from .carried import Split, carried_by, label_counts, parts_of
+from .carried import Split, carried_by, parts_of
 from .errors import EmptyBatch, WrongState
 from .files import File
 from .formats import Format
@@ -132,12 +132,11 @@ def _written(shard: Shard, progress: Progress) -> bool:
             return False
         if file.rows != remaining and batch.carries == Batch.Carries.SAMPLES:
             raise batching.SelectionMoved("a sample lost its approval while the shard was being written; starting over")
-        labels = label_counts(batch, split, within)
         progress(remaining, remaining, "storing the shard")
         draft.finish()
         with transaction.atomic():
             shard.row_count, shard.byte_count, shard.sha256 = file.whole.rows, file.whole.bytes, file.whole.sha256
-            shard.labels, shard.written_at = labels, timezone.now()
+            shard.labels, shard.written_at = file.whole.labels(), timezone.now()
             written = {
                 name: getattr(shard, name) for name in ("row_count", "byte_count", "sha256", "labels", "written_at")
             }
@@ -160,7 +159,9 @@ def _file_of(shard: Shard, report) -> File:
     shape: Format = formats.get(shard.batch.format)
     walk = carried_by(shard.batch).walk(Split(shard.split), shape)
     walk = walk._replace(ends=lambda: (shard.after, shard.upto))
-    return File(shape, {"whole": walk}, batching.context_of(shard.batch, shape), shard.batch.options, report)
+    return File(
+        shape, {"whole": walk}, batching.context_of(shard.batch, shape), shard.batch.options, report, with_labels=True
+    )
 
 
 @transaction.atomic

@@ -389,7 +389,7 @@ def test_the_prompts_of_the_project_are_used_and_noted(buyer):
 
 
 def test_the_queries_of_a_run_do_not_grow_with_its_rows(gather, django_assert_num_queries):
-    queries = 17
+    queries = 16
     small = gather(ids=list(Sample.objects.values_list("pk", flat=True)[:10]))
     with django_assert_num_queries(queries):
         batching.write(small, quietly)
