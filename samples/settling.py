@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from labelhub.accounts import audit
 from labelhub.accounts.roles import Power
-from labelhub.setwise import insert_select, update_each
+from labelhub.setwise import Ids, insert_select, update_each
 from samples import consensus, task_types
 from samples.consensus.weighted import weight_of
 
@@ -149,9 +149,18 @@ def verdict_columns(
 @transaction.atomic
 def accept_all(tasks: QuerySet[Task], *, by=None) -> int:
     """Make a PENDING sample of each settled task that has none yet, in one statement; returns how many."""
+    return _make_samples(Task.objects.completed().filter(pk__in=tasks.values("pk"), sample=None), by=by)
+
+
+@transaction.atomic
+def accept_fresh(task_ids: Sequence[int], *, by=None) -> int:
+    """The same for settled tasks that this transaction has just written: they cannot have one."""
+    return _make_samples(Task.objects.filter(pk__in=Ids(task_ids)), by=by) if task_ids else 0
+
+
+def _make_samples(settled: QuerySet[Task], *, by) -> int:
     at = timezone.now()
     newest = Sample.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    settled = Task.objects.completed().filter(pk__in=tasks.values("pk"), sample=None)
     special = [
         When(type=kind.name, then=Value(kind.sample_type)) for kind in task_types.MENU if kind.sample_type != "TEXT"
     ]
@@ -166,7 +175,7 @@ def accept_all(tasks: QuerySet[Task], *, by=None) -> int:
         "label": "label",
         **{name: name for name in VERDICT_FIELDS},
     }
-    made = insert_select(Sample, settled, columns, ignore_conflicts=True)
+    made = insert_select(Sample, settled.order_by("pk"), columns, ignore_conflicts=True)
     if made:  # numbered after all that were there, and stamped: exactly these
         fresh = Sample.objects.filter(pk__gt=newest, created_at=at)
         audit.record_all(fresh, "create", by=by, after=Sample.Status.PENDING, at=at)
