@@ -54,17 +54,32 @@ def insert_select(
 def update_each(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence]) -> int:
     """Give each row its own values: `rows` hold the primary key, then a value for each of `fields`. Returns how many.
 
-    One prepared statement run many times: `bulk_update` would write a CASE with a branch for every row and field.
+    `bulk_update` would write a CASE with a branch for every row and field. On PostgreSQL one statement is joined with
+    the values, sent as an array a column; elsewhere one prepared statement is run many times.
     """
     connection = connections[router.db_for_write(model)]
     quote = connection.ops.quote_name
     targets: list[models.Field] = [model._meta.get_field(name) for name in fields]  # type: ignore[misc]
-    sets = ", ".join(f"{quote(str(field.column))} = %s" for field in targets)
     prepare = [partial(field.get_db_prep_save, connection=connection) for field in targets]
     values = [(*(ready(value) for ready, value in zip(prepare, row, strict=True)), pk) for pk, *row in rows]
-    if values:
-        table, primary = quote(model._meta.db_table), quote(str(model._meta.pk.column))  # type: ignore[union-attr]
-        with connection.cursor() as cursor:
+    if not values:
+        return 0
+    key: models.Field = model._meta.pk  # type: ignore[assignment]
+    table, primary = quote(model._meta.db_table), quote(str(key.column))
+    columns = [quote(str(field.column)) for field in targets]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            kinds = [field.cast_db_type(connection) for field in (*targets, key)]
+            arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+            given = ", ".join(f"v{place}" for place in range(len(kinds)))
+            sets = ", ".join(f"{column} = given.v{place}" for place, column in enumerate(columns))
+            cursor.execute(
+                f"UPDATE {table} SET {sets} FROM unnest({arrays}) AS given ({given})"
+                f" WHERE {table}.{primary} = given.v{len(columns)}",
+                [list(column) for column in zip(*values, strict=True)],
+            )
+        else:
+            sets = ", ".join(f"{column} = %s" for column in columns)
             cursor.executemany(f"UPDATE {table} SET {sets} WHERE {primary} = %s", values)
     return len(values)
 
