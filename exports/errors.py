@@ -75,6 +75,18 @@ class Unsuitable(Fact):
     code = "unsuitable"
 
 
+class ProviderDown(Fact):
+    """The provider cannot be reached, or broke down over the question."""
+
+    code = "provider_down"
+
+
+class ProviderTimeout(Fact):
+    """The provider has not answered in time."""
+
+    code = "provider_timeout"
+
+
 class WrongState(Fact):
     """The step does not lead on from the state the row is in."""
 

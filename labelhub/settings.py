@@ -237,6 +237,10 @@ CELERY_QUEUE = env.str("CELERY_QUEUE", "labelhub")  # one for each installation 
 if JOBS_BACKEND == "celery" and not CELERY_BROKER_URL:
     raise ImproperlyConfigured("JOBS_BACKEND is celery: CELERY_BROKER_URL must say where, as redis://127.0.0.1:6379/0")
 
+# Fine-tuning ----------------------------------------------------------------------------------------------------------
+
+FINETUNE_PROVIDER = env.str("FINETUNE_PROVIDER", "local")  # for doors that name none
+
 # REST -----------------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
