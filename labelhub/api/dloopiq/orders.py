@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import Truncator
 
-from labelhub.accounts.models import User
+from labelhub.accounts.models import User, new_uid
 from labelhub.accounts.roles import Power, Role
 from samples import task_types
 from samples.asking import ask, check_options
@@ -57,8 +57,8 @@ def own_project(task_type: str, *, buyer: User) -> Project:
         try:
             with transaction.atomic():
                 project = _created(name, task_type, buyer)
-        except NameTaken:
-            project = mine.first() or _created(f"{name}-{Project.objects.count()}", task_type, buyer)
+        except (NameTaken, IntegrityError):  # by his own other request, or by somebody else
+            project = mine.first() or _created(f"{name}-{new_uid()}", task_type, buyer)
     return project
 
 

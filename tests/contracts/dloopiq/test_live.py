@@ -14,6 +14,7 @@ from django.db import connection
 from labelhub.accounts.roles import Role
 from samples.models import Project, Task
 from tests.factories import make_member, make_project, make_settled_task, make_source, make_user
+from tests.jobs.conftest import wait_until
 
 THEIRS, TOKEN = "https://dloopiq.onrender.com", "eyJhbGci..."
 
@@ -194,7 +195,7 @@ def test_a_file_that_breaks_off_does_not_look_complete(served, large, format):
             for chunk in chunks:
                 read += len(chunk)
     assert 0 < read < 6000 * 8000
-    assert "body_broke_off" in served.log()
+    wait_until(lambda: "body_broke_off" in served.log())
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE samples_gone RENAME TO samples_task")
     whole = requests.get(url, headers=headers)  # the server goes on, and so does its database
