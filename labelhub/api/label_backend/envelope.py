@@ -23,8 +23,11 @@ CODES: Codes = {
     errors.NotReady: (409, "BATCH_NOT_READY"),
     errors.Unsuitable: (409, "BATCH_UNSUITABLE"),
     errors.DestinationRefused: (502, "STORAGE_REFUSED"),
+    errors.ProviderRefused: (502, "PROVIDER_REFUSED"),
     errors.ProviderDown: (502, "PROVIDER_DOWN"),
     errors.ProviderTimeout: (504, "PROVIDER_TIMEOUT"),
+    errors.ProviderBusy: (503, "PROVIDER_BUSY"),
+    errors.UnsafeAddress: (502, "PROVIDER_REFUSED"),
     errors.UnknownProvider: (500, "PROVIDER_UNKNOWN"),
     NotAllowed: (403, "FORBIDDEN"),
 }

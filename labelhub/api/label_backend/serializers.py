@@ -154,9 +154,9 @@ def status_of(batch: Batch, finetune: FineTune | None) -> dict[str, Any]:
     }
 
 
-def job_id(finetune: FineTune) -> str:
-    """The provider's name for the job; until it has given one, and for our own trainer, ours."""
-    return finetune.provider_job_id or f"{finetune.provider}-{finetune.uuid}"
+def job_id(finetune: FineTune) -> str | None:
+    """The provider's name for the job (`local-<uuid>` for one trained here), once it has given one."""
+    return finetune.provider_job_id or None
 
 
 def moment(at: datetime) -> str:

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Prefetch, Subquery
 from rest_framework.exceptions import NotFound
 
 from exports import batching, finetuning
+from exports.errors import ProviderRefused, ProviderTimeout
 from exports.models import Batch, BatchItem, FineTune
 from samples.models import Sample
 
@@ -69,7 +70,8 @@ class StartFineTune(BatchView):
     def post(self, request, number):
         batch = self.batch(number)
         wait_for_file(batch)
-        finetune = finetuning.submit(batch, provider=settings.FINETUNE_PROVIDER, by=request.user)
+        finetune = finetuning.send(finetuning.submit(batch, provider=settings.FINETUNE_PROVIDER, by=request.user))
+        wait_for_job_id(finetune)
         return success(serializers.started(finetune))
 
 
@@ -79,6 +81,19 @@ def wait_for_file(batch: Batch) -> None:
     while batch.state in (Batch.State.QUEUED, Batch.State.RUNNING) and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
         batch.refresh_from_db(fields=["state"])
+
+
+def wait_for_job_id(finetune: FineTune) -> None:
+    """Wait for the provider's answer where a worker was the faster to ask; raises what that came to, if not a job."""
+    until = time.monotonic() + WAIT_SECONDS
+    while not finetune.provider_job_id and finetune.is_under_way and time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+        finetune.refresh_from_db()
+    if finetune.provider_job_id:
+        return
+    if finetune.is_under_way:
+        raise ProviderTimeout(finetune.trouble or "the provider has not answered yet: the fine-tune's status will tell")
+    raise ProviderRefused(finetune.error or "the fine-tune ended before it began")
 
 
 class FineTuneStatus(BatchView):

@@ -10,17 +10,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from exports import batching, finetuning
-from exports.errors import ProviderDown, ProviderTimeout
 from exports.models import Batch, BatchItem, FineTune, ModelVersion
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
-from labelhub.api.errors import exception_handler
-from labelhub.api.label_backend.envelope import CODES, error
 from labelhub.jobs import worker
 from labelhub.jobs.models import Job
 from samples.models import Sample
 from tests.exports.training import batch_of, opinions
 from tests.factories import make_batch, make_member, make_project, make_sample, make_samples, make_superuser
+from tests.providers.shop import Shop
 
 from .conftest import Admin, written
 
@@ -297,13 +295,80 @@ def test_a_batch_too_small_to_learn_from_says_so(admin, samples):
     assert "10" in answer.message
 
 
-@pytest.mark.parametrize(
-    ("fact", "status", "code"),
-    [(ProviderDown("gone"), 502, "PROVIDER_DOWN"), (ProviderTimeout("late"), 504, "PROVIDER_TIMEOUT")],
-)
-def test_a_provider_that_does_not_answer_is_no_status(fact, status, code):
-    answer = exception_handler(error, CODES)(fact, {})
-    assert (answer.status_code, answer.data) == (status, {"code": code, "message": fact.message})
+# The same where a provider trains ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop(settings):
+    """A provider that speaks as GLM does, and is the one this room uses."""
+    settings.PROVIDER_TIMEOUT, settings.FINETUNE_SETTLING_SECONDS, settings.JOB_LEASE_SECONDS = 5, 0, 600
+    with Shop("glm") as server:
+        settings.FINETUNE_PROVIDERS, settings.FINETUNE_PROVIDER = {"glm": server.settings()}, "glm"
+        yield server
+
+
+@pytest.fixture
+def chats(admin):
+    """A READY batch of chats; `admin` manages its project."""
+    batch = batch_of(opinions(20), format="openai", ratios=None, stratify=False)
+    make_member(batch.project, Role.MANAGER, user=admin.user)
+    return batch
+
+
+def test_the_answer_names_the_provider_s_job(admin, chats, shop):
+    answer = admin.post(path(chats, "finetune"))
+    own = {"glmJobId": shop.only_job()["id"]}
+    assert (answer.status, answer.raw) == (200, example("finetune", own))
+    assert admin.post(path(chats, "finetune")).code == "FINETUNE_ALREADY_STARTED"
+    assert len(shop.calls("POST /fine_tuning/jobs")) == 1
+
+
+def test_the_status_is_what_the_provider_says_now(admin, chats, shop):
+    admin.post(path(chats, "finetune"))
+    job = shop.only_job()
+    shop.train(job, 9, 20, loss=1.0)
+    own = {"batchId": chats.pk, "glmJobId": job["id"]}
+    assert admin.get(path(chats, "status")).raw == example("status", own)
+    shop.break_off(job, "Training diverged")
+    told = admin.get(path(chats, "status")).data
+    assert (told["finetuneStatus"], "Training diverged" in told["errorMessage"]) == ("FAILED", True)
+    assert admin.post(path(chats, "finetune")).status == 200
+    shop.succeed(max(shop.jobs.values(), key=lambda job: job["id"]))
+    told = admin.get(path(chats, "status")).data
+    assert (told["finetuneStatus"], told["progress"], told["errorMessage"]) == ("SUCCESS", 100, None)
+
+
+def test_a_provider_that_does_not_answer_is_no_status(admin, chats, shop, settings):
+    admin.post(path(chats, "finetune"))
+    shop.fail("GET /fine_tuning/jobs", 500, times=20)
+    answer = admin.get(path(chats, "status"))
+    assert (answer.status, answer.code) == (502, "PROVIDER_DOWN")
+    shop.faults.clear()
+    settings.PROVIDER_TIMEOUT = 0.3
+    shop.hang("GET /fine_tuning/jobs", seconds=1)
+    answer = admin.get(path(chats, "status"))
+    assert (answer.status, answer.code) == (504, "PROVIDER_TIMEOUT")
+    settings.PROVIDER_TIMEOUT = 5
+    assert admin.get(path(chats, "status")).data["finetuneStatus"] == "RUNNING"
+    assert admin.get(LIST).data["items"][0]["finetuneStatus"] == "RUNNING"
+
+
+def test_a_provider_that_says_no_leaves_a_batch_that_can_be_tried_again(admin, chats, shop):
+    shop.fail("POST /fine_tuning/jobs", 400)
+    answer = admin.post(path(chats, "finetune"))
+    assert (answer.status, answer.code) == (502, "PROVIDER_REFUSED")
+    assert admin.get(path(chats, "status")).data["finetuneStatus"] == "FAILED"
+    assert admin.post(path(chats, "finetune")).status == 200
+    assert len(shop.jobs) == 1
+
+
+def test_an_answer_that_is_lost_begins_nothing_twice(admin, chats, shop, settings):
+    settings.PROVIDER_TIMEOUT = 0.5
+    shop.hang("POST /fine_tuning/jobs", done=True, seconds=1.5)
+    answer = admin.post(path(chats, "finetune"))
+    assert (answer.status, answer.code) == (504, "PROVIDER_TIMEOUT")
+    assert admin.post(path(chats, "finetune")).code == "FINETUNE_ALREADY_STARTED"
+    assert len(shop.jobs) == 1
 
 
 # GET /api/export/list -------------------------------------------------------------------------------------------------
