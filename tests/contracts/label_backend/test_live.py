@@ -14,6 +14,7 @@ from labelhub.accounts.roles import Role
 from labelhub.jobs.models import Job
 from samples.models import Sample
 from tests.factories import make_member, make_project, make_samples, make_user
+from tests.providers.shop import KEY, Shop
 
 
 @pytest.fixture
@@ -49,7 +50,28 @@ def test_a_program_makes_a_batch_and_starts_its_fine_tune_without_waiting(sessio
     assert (listed["datasetFilePath"], listed["finetuneStatus"]) == (batch["datasetFilePath"], "SUCCESS")
 
 
+@pytest.fixture
+def shop(installation):
+    """A provider that speaks as GLM does, for a server that starts after it."""
+    with Shop("glm") as provider:
+        given = {"BASE_URL": provider.base_url, "API_KEY": KEY, "FINETUNE_MODEL": "glm-test"}
+        installation.env |= {f"ZHIPUAI_{name}": value for name, value in given.items()} | {"FINETUNE_PROVIDER": "glm"}
+        yield provider
+
+
+def test_of_ten_who_start_a_fine_tune_at_once_one_begins_it_at_the_provider(shop, session):
+    assert ten_at_once(session) == {(200, "SUCCESS"): 1, (409, "FINETUNE_ALREADY_STARTED"): 9}
+    assert len(shop.calls("POST /fine_tuning/jobs")) == 1
+    assert FineTune.objects.get().provider_job_id == shop.only_job()["id"]
+
+
 def test_of_ten_who_start_a_fine_tune_at_once_one_does(session):
+    assert ten_at_once(session) == {(200, "SUCCESS"): 1, (409, "FINETUNE_ALREADY_STARTED"): 9}
+    assert FineTune.objects.count() == Job.objects.filter(kind="exports.finetune").count() == 1
+
+
+def ten_at_once(session):
+    """What ten who start a fine-tune of one new batch at the same moment are told."""
     batch = session.post(f"{session.base}/api/export/batch", json={"sampleIds": session.ids}).json()["data"]
     ready, answers = threading.Barrier(10), []
 
@@ -63,8 +85,7 @@ def test_of_ten_who_start_a_fine_tune_at_once_one_does(session):
         thread.start()
     for thread in threads:
         thread.join()
-    assert Counter(answers) == {(200, "SUCCESS"): 1, (409, "FINETUNE_ALREADY_STARTED"): 9}
-    assert FineTune.objects.count() == Job.objects.filter(kind="exports.finetune").count() == 1
+    return Counter(answers)
 
 
 def test_of_two_batches_of_the_same_samples_at_once_one_is_made(session):
