@@ -93,6 +93,37 @@ class Unsuitable(Fact):
     code = "unsuitable"
 
 
+class UnsafeAddress(Fact):
+    """An address that the hub does not call: it may lead into its own network."""
+
+    code = "unsafe_address"
+
+
+class ProviderRefused(Fact):
+    """The provider understood and said no; the message quotes it, `details["status"]` is its HTTP status."""
+
+    code = "provider_refused"
+
+
+class ProviderDown(Fact):
+    """The provider cannot be reached, or is broken; whether it did what it was asked is not known."""
+
+    code = "provider_down"
+    passes = True
+
+
+class ProviderTimeout(ProviderDown):
+    """The provider was reached and did not answer in time."""
+
+    code = "provider_timeout"
+
+
+class ProviderBusy(ProviderDown):
+    """The provider did not do what it was asked, and may in a moment: it was never reached, or wants fewer requests."""
+
+    code = "provider_busy"
+
+
 class WrongState(Fact):
     """The step does not lead on from the state the row is in."""
 

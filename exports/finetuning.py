@@ -1,28 +1,49 @@
-"""Fine-tunes: a batch is given to a provider, a job trains on it, and success leaves a model version."""
+"""Fine-tunes: a batch is given to a provider, a job trains on it or looks after it, and success leaves a model version.
+
+What happens elsewhere is asked for outside any transaction, after the intention is written down (`asked_at`), and never
+twice on suspicion: where the answer was lost, the job is looked for first.
+"""
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+import structlog
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
 from labelhub.accounts import audit
 from labelhub.accounts.roles import Power
-from labelhub.jobs import queue
+from labelhub.facts import Fact
+from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
 from samples.models import Project
 from samples.permissions import require
 
-from . import providers
-from .errors import AlreadyStarted, NotReady, Unsuitable, WrongState
-from .models import Batch, FineTune, ModelVersion
-from .providers.base import Progress, Trained
+from . import provider_accounts, providers
+from .errors import (
+    AlreadyStarted,
+    NotReady,
+    ProviderBusy,
+    ProviderDown,
+    ProviderRefused,
+    UnsafeAddress,
+    Unsuitable,
+    WrongState,
+)
+from .models import Batch, FineTune, ModelVersion, ProviderAccount
+from .providers import Remote, Trainer
+from .providers.base import Progress, Report, State, Trained
+
+log = structlog.get_logger(__name__)
 
 Status = FineTune.Status
-UNDER_WAY = (Status.NOT_STARTED, Status.SUBMITTING, Status.RUNNING)
+UNDER_WAY = FineTune.UNDER_WAY
 NOTED_SECONDS = 0.5  # between two notes of the progress on the row
+SLOWER = 1.5  # each look without news makes the next wait so many times longer
 
 
 # Starting -------------------------------------------------------------------------------------------------------------
@@ -35,11 +56,14 @@ def submit(
     provider: str = "local",
     model: str = "",
     hyperparameters: Mapping[str, Any] | None = None,
+    account: ProviderAccount | None = None,
     again: bool = False,
+    repeats: FineTune | None = None,
 ) -> FineTune:
     """Start a fine-tune on the file of `batch`, as a job; `by` None is the hub itself.
 
     AlreadyStarted while one is under way, whoever asks however often, and after one that succeeded unless `again`.
+    Without `account` it goes through the project's own at that provider, else through that of the settings.
     """
     trainer = providers.get(provider)
     if batch.project is None:
@@ -49,28 +73,91 @@ def submit(
     batch.refresh_from_db(fields=["state", "manifest"])
     if not batch.is_ready:
         raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no file to train on", state=batch.state)
-    trainer.check(batch, model=model, hyperparameters=hyperparameters)
+    if isinstance(trainer, Remote):
+        account = provider_accounts.account_for(trainer.name, batch.project, account)
+    elif account is not None:
+        raise Unsuitable(f"{trainer.name} trains here and takes no account")
+    trainer.check(batch, model=model, hyperparameters=hyperparameters, account=account)
+    if isinstance(trainer, Remote):
+        model = model or trainer.usual_model(account)
     finetune = FineTune(
         batch=batch,
         provider=trainer.name,
+        account=account,
         model=model,
         hyperparameters=dict(hyperparameters or {}),
         status=Status.SUBMITTING,
+        repeats=repeats,
         created_by=by,
     )
+    if isinstance(trainer, Trainer):
+        finetune.provider_job_id = f"{trainer.name}-{finetune.uuid}"
     try:
         with transaction.atomic():
             finetune.save()
             # Only now: with this row there, no other can come to an end unseen.
             if not again and batch.finetunes.filter(status=Status.SUCCESS).exists():
                 raise AlreadyStarted(f"{batch} has been fine-tuned already; ask for it again to train once more")
-            finetune.job = queue.submit("exports.finetune", {"finetune": finetune.pk}, by=by)
-            finetune.save(update_fields=["job"])
+            _put_in_queue(finetune, by=by)
             audit.record(finetune, "submit", by=by, before=Status.NOT_STARTED, after=Status.SUBMITTING)
     except IntegrityError as error:
-        if not batch.finetunes.filter(status__in=UNDER_WAY).exists():
+        if not batch.finetunes.under_way().exists():
             raise
         raise AlreadyStarted(f"a fine-tune of {batch} is under way") from error
+    return finetune
+
+
+def _put_in_queue(finetune, *, by, delay=0.0):
+    run_after = timezone.now() + timedelta(seconds=delay)
+    finetune.job = queue.submit("exports.finetune", {"finetune": finetune.pk}, by=by, run_after=run_after)
+    finetune.save(update_fields=["job"])
+
+
+def retry(finetune: FineTune, *, by) -> FineTune:
+    """The same once more: a new fine-tune with what a failed or cancelled one was asked for."""
+    finetune.refresh_from_db()
+    if finetune.status not in (Status.FAILED, Status.CANCELLED):
+        raise WrongState(f"{finetune} is {finetune.get_status_display().lower()}: only what failed is tried again")
+    return submit(
+        finetune.batch,
+        by=by,
+        provider=finetune.provider,
+        model=finetune.model,
+        hyperparameters=finetune.hyperparameters,
+        account=finetune.account if finetune.account and finetune.account.is_active else None,
+        again=True,
+        repeats=finetune,
+    )
+
+
+def send(finetune: FineTune) -> FineTune:
+    """Give a fine-tune that waits to its provider here and now, not when a worker comes to it; returns it as it stands.
+
+    For a door whose answer names the provider's job. What came in the way (ProviderDown, ProviderRefused, …) is raised;
+    unless the provider may have begun, the fine-tune is FAILED then, and may be started anew. One that is trained here
+    is left to the workers.
+    """
+    provider = providers.get(finetune.provider)
+    job = queue.claim(finetune.job.pk) if isinstance(provider, Remote) and finetune.job else None
+    if isinstance(provider, Remote) and job is not None:
+        with worker.kept_alive(job) as progress:
+            try:
+                _tend(finetune, provider, progress)
+            except worker.Again as again:
+                queue.repeat(job, delay=again.seconds)
+                if isinstance(again.__cause__, Fact):
+                    raise again.__cause__ from again
+            except worker.Stop:
+                queue.put_back(job, counted=False)
+            except Fact as fact:
+                queue.fail(job, fact.message, permanent=True)
+                raise
+            except Exception:
+                queue.put_back(job)
+                raise
+            else:
+                queue.finish(job, None)
+    finetune.refresh_from_db()
     return finetune
 
 
@@ -80,19 +167,33 @@ def submit(
 def run(finetune: FineTune, progress: Progress) -> None:
     """Train, and write down what came of it: RUNNING, then SUCCESS with a model version.
 
-    Starts over what a dead worker began. A run that is overtaken by another, or by a cancel, leaves no version.
+    Starts over what a dead worker began. A run that is overtaken by another, or by a cancel, leaves no version. What is
+    trained elsewhere is sent, or looked at once: worker.Again says when to look next.
     """
-    before = finetune.status
-    begun = FineTune.objects.filter(pk=finetune.pk, status__in=UNDER_WAY)
-    with transaction.atomic():
-        changes = {"status": Status.RUNNING, "started_at": timezone.now(), "progress": 0, "error": ""}
-        if not begun.update(**changes):
-            return  # the run before died between SUCCESS and telling the queue
-        audit.record(finetune, "start", before=before, after=Status.RUNNING)
     provider = providers.get(finetune.provider)
-    trained = provider.train(finetune, _Noted(finetune, progress))
-    _succeed(finetune, trained)
+    if isinstance(provider, Remote):
+        _tend(finetune, provider, progress)
+    else:
+        _train(finetune, provider, progress)
     finetune.refresh_from_db()
+
+
+def _train(finetune, provider, progress):
+    if _begin(finetune):  # else the run before died between SUCCESS and telling the queue
+        _succeed(finetune, provider.train(finetune, _Noted(finetune, progress)))
+
+
+def _begin(finetune, **more) -> bool:
+    """SUBMITTING (or RUNNING, after a crash) → RUNNING; False where it has ended."""
+    before = finetune.status
+    changes = {"status": Status.RUNNING, "started_at": timezone.now(), "progress": 0, "error": "", **more}
+    with transaction.atomic():
+        if not FineTune.objects.under_way().filter(pk=finetune.pk).update(**changes):
+            return False
+        audit.record(
+            finetune, "start", before=before, after=Status.RUNNING, reason=str(more.get("provider_job_id", ""))
+        )
+    return True
 
 
 class _Noted:
@@ -109,32 +210,33 @@ class _Noted:
             self._row.update(progress=100 * done // total)
 
 
-@transaction.atomic
 def _succeed(finetune: FineTune, trained: Trained) -> None:
     """RUNNING → SUCCESS and the project's next version; WrongState where the fine-tune has ended otherwise."""
-    running = FineTune.objects.filter(pk=finetune.pk, status=Status.RUNNING)
-    changed = running.update(
-        status=Status.SUCCESS,
-        progress=100,
-        metrics=trained.metrics,
-        artefact=trained.artefact,
-        events=trained.events,
-        finished_at=timezone.now(),
-    )
-    if not changed:
-        raise WrongState(f"{finetune} ended while it was still being trained")
-    # Two fine-tunes of a project that end together count one after the other. (SQLite has one writer anyway.)
-    project = Project.objects.select_for_update(no_key=True).get(pk=_project_of(finetune).pk)
-    newest = project.model_versions.aggregate(newest=Max("version"))["newest"] or 0
-    version = ModelVersion.objects.create(
-        project=project,
-        version=newest + 1,
-        finetune=finetune,
-        metrics=trained.metrics,
-        artefact=trained.artefact,
-        provider_model=trained.provider_model,
-    )
-    audit.record(finetune, "succeed", before=Status.RUNNING, after=Status.SUCCESS, reason=str(version))
+    with transaction.atomic():
+        running = FineTune.objects.filter(pk=finetune.pk, status=Status.RUNNING)
+        changed = running.update(
+            status=Status.SUCCESS,
+            progress=100,
+            trouble="",
+            metrics=trained.metrics,
+            artefact=trained.artefact,
+            events=trained.events,
+            finished_at=timezone.now(),
+        )
+        if not changed:
+            raise WrongState(f"{finetune} ended while it was still being trained")
+        # Two fine-tunes of a project that end together count one after the other. (SQLite has one writer anyway.)
+        project = Project.objects.select_for_update(no_key=True).get(pk=_project_of(finetune).pk)
+        newest = project.model_versions.aggregate(newest=Max("version"))["newest"] or 0
+        version = ModelVersion.objects.create(
+            project=project,
+            version=newest + 1,
+            finetune=finetune,
+            metrics=trained.metrics,
+            artefact=trained.artefact,
+            provider_model=trained.provider_model,
+        )
+        audit.record(finetune, "succeed", before=Status.RUNNING, after=Status.SUCCESS, reason=str(version))
 
 
 def _project_of(finetune: FineTune) -> Project:
@@ -143,57 +245,241 @@ def _project_of(finetune: FineTune) -> Project:
     return project
 
 
+# What is trained elsewhere --------------------------------------------------------------------------------------------
+
+
+def _tend(finetune: FineTune, provider: Remote, progress: Progress) -> None:
+    """One step with a fine-tune that a provider runs: send it, or see how it is; worker.Again until it has ended."""
+    finetune.refresh_from_db()
+    if not finetune.is_under_way:
+        return
+    if not finetune.provider_job_id and not _send(finetune, provider, progress):
+        return
+    finetune.refresh_from_db()
+    try:
+        if finetune.cancel_requested_at:
+            _apply(finetune, provider.cancel(finetune))
+        else:
+            _look(finetune, provider)
+    except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+        log.info("finetune_not_heard_of", finetune=finetune.pk, fact=fact.code, said=fact.message)
+    if finetune.is_under_way:
+        raise worker.Again(_patience(finetune))
+
+
+def _patience(finetune) -> float:
+    """Seconds until the next look: few while there is news, more and more while there is none."""
+    return min(
+        settings.FINETUNE_POLL_SECONDS * SLOWER ** min(finetune.quiet_looks, 50), settings.FINETUNE_POLL_LIMIT_SECONDS
+    )
+
+
+def _send(finetune, provider, progress) -> bool:
+    """Have the provider begin, once: True where it has, False where the fine-tune came to its end instead."""
+    if finetune.asked_at:
+        begun = _found_again(finetune, provider)
+    else:
+        if not finetune.provider_files:
+            files = provider.upload(finetune, progress)
+            FineTune.objects.filter(pk=finetune.pk).update(provider_files=files)
+            finetune.provider_files = files
+        progress(2, 3, "asking the provider to begin")
+        begun = None
+    if begun is None:
+        # The intention first. Who asked to cancel before this moment, is heard; who asks after it, finds a job to stop.
+        intent = FineTune.objects.filter(pk=finetune.pk, status=Status.SUBMITTING, cancel_requested_at=None)
+        finetune.asked_at = timezone.now()
+        if not intent.update(asked_at=finetune.asked_at):
+            _end(finetune, Status.CANCELLED)
+            return False
+        begun = _created(finetune, provider)
+    return _begin(finetune, provider_job_id=begun.job_id, provider_status=begun.status, trouble="")
+
+
+def _created(finetune, provider) -> Report:
+    """What the provider made of the request to begin; where its answer is lost, worker.Again, to look for the job."""
+    try:
+        return provider.create(finetune)
+    except (ProviderRefused, ProviderBusy, UnsafeAddress) as fact:
+        if fact.details.get("status") == 409 and (begun := provider.find(finetune)):
+            return begun
+        FineTune.objects.filter(pk=finetune.pk).update(asked_at=None)  # it said no: nothing has begun
+        raise
+    except ProviderDown as fact:
+        lost = f"{fact.message}; whether it began is looked up before anything is tried again"
+        FineTune.objects.filter(pk=finetune.pk).update(trouble=lost)
+        raise worker.Again(min(settings.FINETUNE_POLL_SECONDS, settings.FINETUNE_SETTLING_SECONDS)) from fact
+
+
+def _found_again(finetune, provider) -> Report | None:
+    """The job that a request whose answer was lost has begun; None once it is sure that there is none."""
+    try:
+        begun = provider.find(finetune)
+    except ProviderRefused as fact:
+        if fact.details.get("status") in (404, 405, 501):
+            FineTune.objects.filter(pk=finetune.pk).update(asked_at=None)
+            raise ProviderRefused(
+                f"{provider.name} gave no answer to the request to begin and lists no jobs: look there whether it has "
+                "begun before you try again",
+                **fact.details,
+            ) from fact
+        raise _kept_waiting(finetune, fact) from fact
+    except (ProviderDown, UnsafeAddress) as fact:
+        raise _kept_waiting(finetune, fact) from fact
+    settled_at = finetune.asked_at + timedelta(seconds=settings.FINETUNE_SETTLING_SECONDS)
+    wait = (settled_at - timezone.now()).total_seconds()
+    if begun is None and wait > 0:  # the request may still be on its way through the provider
+        raise worker.Again(min(wait, settings.FINETUNE_POLL_LIMIT_SECONDS))
+    return begun
+
+
+def _kept_waiting(finetune, fact) -> worker.Again:
+    _note_trouble(finetune, fact)
+    return worker.Again(_patience(finetune))
+
+
+def _look(finetune, provider) -> None:
+    """Ask the provider and write down what it says; what keeps it from answering is noted, and raised."""
+    try:
+        report = provider.ask(finetune)
+    except ProviderRefused as fact:
+        if fact.details.get("status") == 404:
+            _end(finetune, Status.FAILED, error=f"{provider.name} does not know the job any more: {fact.message}")
+            finetune.refresh_from_db()
+            return
+        _note_trouble(finetune, fact)
+        raise
+    except (ProviderDown, UnsafeAddress) as fact:
+        _note_trouble(finetune, fact)
+        raise
+    _apply(finetune, report)
+
+
+def _note_trouble(finetune, fact):
+    quiet = finetune.quiet_looks + 1
+    FineTune.objects.under_way().filter(pk=finetune.pk).update(trouble=fact.message, quiet_looks=quiet)
+    finetune.trouble, finetune.quiet_looks = fact.message, quiet
+
+
+def _apply(finetune, report: Report) -> None:
+    """Write down how the provider's job stands. Of two who bring the same news, one ends the fine-tune."""
+    is_news = (report.status, len(report.events)) != (finetune.provider_status, len(finetune.events))
+    told = {
+        "provider_status": report.status,
+        "events": report.events or finetune.events,
+        "trouble": "",
+        "heard_at": timezone.now(),
+        "quiet_looks": 0 if is_news else finetune.quiet_looks + 1,
+        "progress": max(report.progress or 0, finetune.progress),
+    }
+    FineTune.objects.under_way().filter(pk=finetune.pk).update(**told)
+    if report.state == State.SUCCESS:
+        trained = Trained(metrics=report.metrics, provider_model=report.provider_model, events=told["events"])
+        try:
+            _succeed(finetune, trained)
+        except WrongState:
+            log.info("finetune_ended_already", finetune=finetune.pk)
+    elif report.state != State.RUNNING:
+        _end(finetune, Status(report.state), error=report.error)
+    finetune.refresh_from_db()
+
+
 # Ending otherwise -----------------------------------------------------------------------------------------------------
 
 
 def ended(job: Job, finetune: int) -> None:
-    """The job has failed for good or was cancelled: so has the fine-tune."""
-    found = FineTune.objects.filter(pk=finetune).first()
-    if found is not None:
-        _end(found, Status.CANCELLED if job.state == Job.State.CANCELLED else Status.FAILED, error=job.error)
+    """The job has failed for good or was cancelled: so has the fine-tune, unless a provider may be at work on it.
+
+    Then somebody must stay to see its end, or to stop it there: another job.
+    """
+    found = FineTune.objects.select_related("batch__project").filter(pk=finetune).first()
+    if found is None or not found.is_under_way:
+        return
+    was_cancelled = job.state == Job.State.CANCELLED
+    if not found.asked_at:
+        _end(found, Status.CANCELLED if was_cancelled else Status.FAILED, error=job.error)
+        return
+    if was_cancelled:
+        FineTune.objects.filter(pk=found.pk, cancel_requested_at=None).update(cancel_requested_at=timezone.now())
+        _put_in_queue(found, by=job.owner)
+    else:
+        FineTune.objects.filter(pk=found.pk).update(trouble=job.error)
+        _put_in_queue(found, by=job.owner, delay=settings.FINETUNE_POLL_LIMIT_SECONDS)
 
 
 def cancel(finetune: FineTune, *, by) -> bool:
-    """Stop `finetune`: at once where it waits, at its next progress report where it runs; False where it has ended."""
+    """Stop `finetune`: at once where it waits, at its next progress report where it runs; False where it has ended.
+
+    At a provider it is stopped there, which it may take its time for. ProviderDown where the provider does not hear: it
+    is told again at every look.
+    """
+    provider = providers.get(finetune.provider)
     with transaction.atomic():
         require(by, Power.FINETUNE, _project_of(finetune))
         finetune.refresh_from_db()
-        if finetune.status not in UNDER_WAY:
+        if not finetune.is_under_way:
             return False
         audit.record(finetune, "ask to cancel", by=by, before=finetune.status, after=finetune.status)
-        if finetune.job is None or not queue.cancel(finetune.job):
+        FineTune.objects.under_way().filter(pk=finetune.pk).update(cancel_requested_at=timezone.now())
+        finetune.refresh_from_db()
+        if not finetune.asked_at and (finetune.job is None or not queue.cancel(finetune.job)):
             _end(finetune, Status.CANCELLED)  # nobody is left who would
         finetune.refresh_from_db()
-    return True
+    if isinstance(provider, Remote) and finetune.is_under_way and finetune.provider_job_id:
+        try:
+            _apply(finetune, provider.cancel(finetune))
+        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+            _note_trouble(finetune, fact)
+            raise
+    return finetune.status != Status.SUCCESS
 
 
 def _end(finetune, status, *, error=""):
-    under_way = FineTune.objects.filter(pk=finetune.pk, status__in=UNDER_WAY)
-    if under_way.update(status=status, error=error, finished_at=timezone.now()):
-        audit.record(finetune, status.label.lower(), before=finetune.status, after=status, reason=error)
+    with transaction.atomic():
+        under_way = FineTune.objects.under_way().filter(pk=finetune.pk)
+        if under_way.update(status=status, error=error, trouble="", finished_at=timezone.now()):
+            audit.record(finetune, status.label.lower(), before=finetune.status, after=status, reason=error)
 
 
 # Asking how it goes ---------------------------------------------------------------------------------------------------
 
 
 def refresh(finetune: FineTune) -> FineTune:
-    """`finetune` as it stands now. One whose job is over, and did not say so, ends as the job did."""
+    """`finetune` as it stands now: what a provider has, is asked of it live.
+
+    ProviderDown, ProviderTimeout or ProviderRefused where it does not say. One whose job is over, and did not say so,
+    ends as the job did.
+    """
     finetune.refresh_from_db()
-    if finetune.status in UNDER_WAY:
-        job = finetune.job
-        if job is None:
-            _end(finetune, Status.FAILED, error="its job is gone")
-        elif job.is_finished:
-            cancelled = job.state == Job.State.CANCELLED
-            _end(finetune, Status.CANCELLED if cancelled else Status.FAILED, error=job.error or "its job ended early")
-        finetune.refresh_from_db()
+    if not finetune.is_under_way:
+        return finetune
+    provider = providers.get(finetune.provider)
+    if isinstance(provider, Remote) and finetune.asked_at:
+        if finetune.job is None or finetune.job.is_finished:
+            _put_in_queue(finetune, by=finetune.created_by)  # somebody must look after it
+        if finetune.provider_job_id:
+            _look(finetune, provider)
+        return finetune
+    job = finetune.job
+    if job is None:
+        _end(finetune, Status.FAILED, error="its job is gone")
+    elif job.is_finished:
+        cancelled = job.state == Job.State.CANCELLED
+        _end(finetune, Status.CANCELLED if cancelled else Status.FAILED, error=job.error or "its job ended early")
+    finetune.refresh_from_db()
     return finetune
 
 
 def refresh_all() -> int:
-    """Refresh every fine-tune that is under way; returns how many changed their status."""
+    """Refresh every fine-tune that is under way; returns how many changed their status.
+
+    What keeps a provider from answering stands on the fine-tune, as its `trouble`.
+    """
     changed = 0
-    for finetune in FineTune.objects.filter(status__in=UNDER_WAY).select_related("job"):
+    for finetune in FineTune.objects.under_way().select_related("job", "batch__project", "account"):
         before = finetune.status
-        changed += refresh(finetune).status != before
+        try:
+            changed += refresh(finetune).status != before
+        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+            log.info("finetune_not_heard_of", finetune=finetune.pk, fact=fact.code, said=fact.message)
     return changed

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from labelhub.accounts import secrets
 from labelhub.accounts.roles import Power
 from labelhub.fields import JSONTextField
 from labelhub.jobs.models import Job
@@ -194,9 +195,71 @@ class Shard(models.Model):
         return f"{self.batch.path.rpartition('/')[0]}/{self.name}"
 
 
+class ProviderAccountQuerySet(models.QuerySet):
+    def active(self):
+        return self.filter(closed_at=None)
+
+    def where(self, user, power: Power):
+        """Accounts of the projects in which `user` holds `power`; one of every project is a superuser's."""
+        return self if user.is_superuser else self.filter(project__in=Project.objects.where(user, power))
+
+    def visible_to(self, user):
+        return self.where(user, Power.MANAGE)
+
+    def usable_for(self, project: Project):
+        """The project's own, and those of every project."""
+        return self.active().filter(Q(project=project) | Q(project=None))
+
+
+class ProviderAccount(models.Model):
+    """An address and a key at a provider of fine-tuning. The key is kept encrypted and never shown."""
+
+    name = models.CharField(max_length=100, unique=True)
+    provider = models.CharField(max_length=40, choices=providers.remote_choices)
+    project = models.ForeignKey(
+        Project,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="provider_accounts",
+        help_text="Whose fine-tunes may use it. Empty: every project's.",
+    )
+    base_url = models.CharField(
+        "address", max_length=500, blank=True, help_text="Empty: the provider's own, as https://api.openai.com/v1."
+    )
+    model = models.CharField(
+        "usual base model", max_length=200, blank=True, help_text="What is trained where a fine-tune names no model."
+    )
+    encrypted_key = models.TextField(editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", editable=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    closed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ProviderAccountQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def key(self) -> str:
+        return secrets.decrypt(self.encrypted_key)
+
+    @property
+    def is_active(self) -> bool:
+        return self.closed_at is None
+
+
 class FineTuneQuerySet(models.QuerySet):
     def running(self):
         return self.filter(status__in=[FineTune.Status.SUBMITTING, FineTune.Status.RUNNING])
+
+    def under_way(self):
+        return self.filter(status__in=FineTune.UNDER_WAY)
 
     def where(self, user, power: Power):
         return self.filter(batch__in=Batch.objects.where(user, power)) if not user.is_superuser else self
@@ -216,15 +279,28 @@ class FineTune(models.Model):
         FAILED = "FAILED", "Failed"
         CANCELLED = "CANCELLED", "Cancelled"
 
+    UNDER_WAY = (Status.NOT_STARTED, Status.SUBMITTING, Status.RUNNING)
+
     uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     batch = models.ForeignKey(Batch, models.PROTECT, related_name="finetunes")
     provider = models.CharField(max_length=40, choices=providers.choices, default="local")
+    account = models.ForeignKey(
+        ProviderAccount,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="finetunes",
+        help_text="Empty: the settings'.",
+    )
     model = models.CharField("base model", max_length=200, blank=True)
     hyperparameters = JSONTextField(default=dict, blank=True)
+    provider_files = JSONTextField(default=dict, blank=True, help_text="The provider's ids of the parts sent to it.")
     provider_job_id = models.CharField(max_length=200, blank=True)
+    provider_status = models.CharField(max_length=60, blank=True, help_text="The provider's own word for it.")
     status = models.CharField(max_length=12, choices=Status, default=Status.NOT_STARTED)
     progress = models.PositiveSmallIntegerField("progress (%)", default=0)
     error = models.TextField(blank=True)
+    trouble = models.TextField(blank=True, help_text="Why the provider could not be asked last time.")
     metrics = JSONTextField(null=True, blank=True)
     events = JSONTextField(default=list, blank=True)
     artefact = models.CharField(max_length=500, blank=True, help_text="Folder of the trained model under its storage.")
@@ -232,8 +308,17 @@ class FineTune(models.Model):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="finetunes", editable=False
     )
+    repeats = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="repetitions", help_text="The one it was made from."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    asked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the provider was asked to begin, noted before it was: it may have begun."
+    )
     started_at = models.DateTimeField(null=True, blank=True)
+    heard_at = models.DateTimeField(null=True, blank=True, help_text="When the provider last said how it goes.")
+    quiet_looks = models.PositiveIntegerField(default=0, help_text="How often in a row the provider had no news.")
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = FineTuneQuerySet.as_manager()
@@ -256,6 +341,10 @@ class FineTune(models.Model):
 
     def __str__(self):
         return f"fine-tune {self.pk} of {self.batch}"
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.status in self.UNDER_WAY
 
 
 class ModelVersion(models.Model):

@@ -4,10 +4,12 @@
 class Fact(Exception):
     """A refusal with a stable `code`, a sentence for people and `details` for programs.
 
-    A subclass is one fact; its `code` is the name the native API shows.
+    A subclass is one fact; its `code` is the name the native API shows. One that `passes` may be otherwise in a
+    moment: a job that raises it is tried again.
     """
 
     code = "refused"
+    passes = False
 
     def __init__(self, message: str, **details):
         super().__init__(message)

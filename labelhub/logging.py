@@ -94,6 +94,8 @@ def configuration(*, level: int, as_json: bool) -> dict[str, Any]:
             "django": {"handlers": [], "propagate": True},
             "django.request": {"level": "CRITICAL"},  # django-structlog's request_finished and request_failed say it
             "axes": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},  # it writes whole addresses, and a signed one is a key
+            "openai": {"level": "WARNING"},
             "_granian": {"handlers": [], "propagate": True},
         },
     }

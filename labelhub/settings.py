@@ -241,6 +241,33 @@ CELERY_QUEUE = env.str("CELERY_QUEUE", "labelhub")  # one for each installation 
 if JOBS_BACKEND == "celery" and not CELERY_BROKER_URL:
     raise ImproperlyConfigured("JOBS_BACKEND is celery: CELERY_BROKER_URL must say where, as redis://127.0.0.1:6379/0")
 
+# Where models are trained besides here ---------------------------------------------------------------------------------
+
+FINETUNE_PROVIDERS = {
+    "openai": {
+        "base_url": env.str("OPENAI_BASE_URL", ""),
+        "key": secret("OPENAI_API_KEY"),
+        "model": env.str("OPENAI_FINETUNE_MODEL", ""),
+    },
+    "glm": {
+        "base_url": env.str("ZHIPUAI_BASE_URL", ""),
+        "key": secret("ZHIPUAI_API_KEY"),
+        "model": env.str("ZHIPUAI_FINETUNE_MODEL", ""),
+    },
+    "together": {
+        "base_url": env.str("TOGETHER_BASE_URL", ""),
+        "key": secret("TOGETHER_API_KEY"),
+        "model": env.str("TOGETHER_FINETUNE_MODEL", ""),
+    },
+}
+# Addresses that people type into provider accounts must be https and outside; these hosts (host or host:port) may be any.
+PROVIDER_HOSTS: list[str] = env.list("PROVIDER_HOSTS", [])
+PROVIDER_TIMEOUT = env.float("PROVIDER_TIMEOUT", 30, validate=validate.Range(min=0.1))  # seconds without an answer
+FINETUNE_POLL_SECONDS = env.float("FINETUNE_POLL_SECONDS", 10, validate=validate.Range(min=0.1))
+FINETUNE_POLL_LIMIT_SECONDS = env.float("FINETUNE_POLL_LIMIT_SECONDS", 300, validate=validate.Range(min=0.1))
+FINETUNE_SETTLING_SECONDS = env.float("FINETUNE_SETTLING_SECONDS", 60, validate=validate.Range(min=0))
+FINETUNE_PROVIDER = env.str("FINETUNE_PROVIDER", "local")  # for doors that name none
+
 # REST -----------------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

@@ -6,7 +6,11 @@ from django.views.generic import RedirectView
 
 from labelhub import health
 from labelhub.api import tokens
+from labelhub.api.dloopiq import urls as dloopiq
+from labelhub.api.dloopiq.envelope import error as dloopiq_error
 from labelhub.api.errors import Doors, plain
+from labelhub.api.label_backend import urls as label_backend
+from labelhub.api.label_backend.envelope import error as label_backend_error
 from labelhub.api.uipath import urls as uipath
 from labelhub.api.uipath.envelope import error as uipath_error
 
@@ -19,15 +23,21 @@ urlpatterns = [
     path("api/auth/token", tokens.ObtainToken.as_view()),
     path("api/auth/token/refresh", tokens.RefreshTokenView.as_view()),
     path("api/auth/refresh", tokens.RefreshTokenView.as_view()),
+    path("api/v1/", include(dloopiq.urlpatterns)),
     path("api/v1/", include(uipath.public)),
     path("api/_private/", include(uipath.private)),
     path("auth/", include(uipath.auth)),
+    path("api/", include(label_backend.urlpatterns)),
 ]
 
 # Where no view answers, or one breaks: in the words of the room the path belongs to, the longest beginning first.
 doors = Doors(
     {
         "/api": plain,
+        "/api/export": label_backend_error,
+        "/api/training": label_backend_error,
+        "/api/v1/exports": dloopiq_error,
+        "/api/v1/tasks": dloopiq_error,
         "/api/v1/datasets": uipath_error,
         "/api/v1/sources": uipath_error,
         "/api/_private": uipath_error,

@@ -4,5 +4,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from labelhub.hangup import HangingUp
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelhub.settings")
-application = get_wsgi_application()
+application = HangingUp(get_wsgi_application())

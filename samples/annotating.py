@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from labelhub.accounts.roles import Power
@@ -64,7 +64,7 @@ def next_task(project: Project, *, user, skipping: Collection[int] = ()) -> Task
         .unanswered_by(user)
         .exclude(pk__in=skipping)
         .annotate(given=Coalesce(Subquery(given), 0))
-        .filter(given__lt=F("project__validations_needed"))
+        .filter(given__lt=Coalesce("validations_needed", "project__validations_needed"))
         .order_by("pk")
         .values("pk")
     )

@@ -264,7 +264,8 @@ def _count(pks: Collection[int], *, records: Records, by=None) -> Settled:
         if not votes:
             continue
         was = _state(task)
-        if len(votes) < project.validations_needed and task.status in (Task.Status.PENDING, Task.Status.VALIDATING):
+        needed = task.validations_needed or project.validations_needed
+        if len(votes) < needed and task.status in (Task.Status.PENDING, Task.Status.VALIDATING):
             task.status = Task.Status.VALIDATING
         else:
             counted.append(task)

@@ -1,23 +1,18 @@
 """The texts and answers of a batch, read back from the very file that was exported."""
 
 import re
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import IO
 
-from exports import batching
 from exports.errors import Unsuitable
 from labelhub.facts import Fact
 from samples.intake.reading import Layout, read
 from samples.intake.recognising import Columns, Recogniser
 
-SPOOLED_BYTES = 32 * 1024 * 1024
+from .parts import opened
+
 guarded = re.compile(r"'(?=[=+\-@\t\r])")  # what the option guard_formulas puts before a cell
 
 
@@ -42,7 +37,7 @@ class Examples:
 
 def train_and_test(batch) -> tuple[Examples, Examples]:
     """What to learn from and what to be judged by: the batch's own parts, or, of a file in one piece, a fifth held out."""
-    with _opened(batch) as file:
+    with opened(batch) as file:
         if batch.ratios is None:
             return held_out(_examples(file, name=batch.path, batch=batch), seed=batch.seed)
         with zipfile.ZipFile(file) as archive:
@@ -62,20 +57,6 @@ def held_out(examples: Examples, *, seed: str) -> tuple[Examples, Examples]:
     for text, answer in zip(examples.texts, examples.answers, strict=True):
         (test if text in aside else train).add(text, answer)
     return train, test
-
-
-@contextmanager
-def _opened(batch) -> Iterator[IO[bytes]]:
-    """The batch's file, seekable as ZIP wants it; one that comes over the network is spooled."""
-    file, _ = batching.open_file(batch)
-    with file:
-        if file.seekable():
-            yield file
-        else:
-            with tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES) as spool:
-                shutil.copyfileobj(file, spool)
-                spool.seek(0)
-                yield spool
 
 
 def _examples(file, *, name, batch) -> Examples:

@@ -11,7 +11,7 @@ from exports import destinations
 from exports.errors import Unsuitable
 from labelhub.fields import dump_json
 
-from .base import Progress, Provider, Trained
+from .base import Progress, Trained, Trainer
 
 # What needs scikit-learn, which takes a second to load, or our models, which import this menu, is imported by the
 # functions that use it: only a run and a prediction pay for it.
@@ -43,11 +43,11 @@ class Hyperparameters:
         return cls(float(c), seed)
 
 
-class Local(Provider):
+class Local(Trainer):
     name = "local"
     label = "This machine (TF-IDF + linear classifier)"
 
-    def check(self, batch, *, model="", hyperparameters=None):
+    def check(self, batch, *, model="", hyperparameters=None, account=None):
         Hyperparameters.of(hyperparameters)
         if model:
             raise Unsuitable(f"the local trainer has one model and starts from nothing; leave out {model!r}")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
+BINS = 10  # of the calibration error, equally wide
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of the coverage curve
 LEAST_CHANCE = 1e-15  # log-loss of a label that was thought impossible: bad, but not infinite
 
 
@@ -18,7 +20,7 @@ def score(
     labels: Sequence[str],
     several: bool = False,
 ) -> dict[str, Any]:
-    """Accuracy, F1, log-loss, a line per label, and, where a text has exactly one label, the confusion matrix.
+    """Accuracy, F1, log-loss, calibration, coverage, a line per label, and, of single labels, the confusion matrix.
 
     `chances` has a column for each of `labels`; a label in `truth` that is not among them was never learnt, and counts
     as missed. Where several labels are allowed, accuracy is the share of texts with all of theirs and no other, and
@@ -36,6 +38,8 @@ def score(
         "accuracy_95": [_rounded(end) for end in interval(int(right.sum()), len(right))],
         "macro_f1": _rounded(f1[occurs].mean()),
         "log_loss": _rounded(_log_loss(was, chances, several=several)),
+        "ece": _rounded(_calibration_error(was, said, chances, several=several)),
+        "coverage": _coverage(right, _sureness(said, chances, several=several)),
         "per_label": {
             name: {
                 "precision": _rounded(precision[column]),
@@ -68,6 +72,41 @@ def _log_loss(was, chances, *, several):
         return -np.log(np.clip(chances[was], LEAST_CHANCE, 1)).mean()
     right = np.where(was, chances, 1 - chances)
     return -np.log(np.clip(right, LEAST_CHANCE, 1)).mean()
+
+
+def _calibration_error(was, said, chances, *, several):
+    """How far stated chances are from what happens, on the average: the expected calibration error (Guo et al. 2017).
+
+    Of single labels the chance of the guess is judged, of several each label's own.
+    """
+    if several:
+        stated, happened = chances.ravel(), was.ravel()
+    else:
+        stated, happened = _sureness(said, chances, several=False), (was & said).any(axis=1)
+    bins = np.minimum((stated * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    gaps = np.abs(np.bincount(bins, stated, BINS) - np.bincount(bins, happened, BINS))
+    return gaps.sum() / counts.sum()
+
+
+def _sureness(said, chances, *, several):
+    """How sure the model is of each answer: the chance of its label, or of the label it is least sure about."""
+    if several:
+        return np.where(said, chances, 1 - chances).min(axis=1)
+    return np.where(said, chances, 0).max(axis=1)
+
+
+def _coverage(right, sureness) -> list[dict[str, float | None]]:
+    """At each threshold, the share of texts whose answer is as sure as that, and how many of those are right.
+
+    What a project reads off how far it may trust a model without a look.
+    """
+    curve: list[dict[str, float | None]] = []
+    for threshold in THRESHOLDS:
+        sure = sureness >= threshold
+        accuracy = _rounded(right[sure].mean()) if sure.any() else None
+        curve.append({"threshold": threshold, "coverage": _rounded(sure.mean()), "accuracy": accuracy})
+    return curve
 
 
 def _rounded(figure) -> float:

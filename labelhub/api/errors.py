@@ -100,6 +100,11 @@ def refusal_of(error: Exception, status_code: int) -> Refusal:
     return Refusal(status_code, code, str(detail), getattr(error, "details", {}))
 
 
+def capital_code(refusal: Refusal) -> str:
+    """The code of `refusal` as contracts that shout write it: UNAUTHORIZED, NOT_FOUND, BODY_TOO_LARGE."""
+    return {401: "UNAUTHORIZED", 403: "FORBIDDEN"}.get(refusal.status, refusal.code.upper())
+
+
 def faults(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """A form's nested errors: where (`field.field[3]`), and what was wrong there."""
     if isinstance(detail, dict):

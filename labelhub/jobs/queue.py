@@ -94,19 +94,19 @@ def put_back(job: Job, *, error: str = "", delay: float = 0.0, counted: bool = T
 
     `counted=False` gives it its attempt back.
     """
+    return _wait(job, delay, error=error, attempt=F("attempt") if counted else F("attempt") - 1)
+
+
+def repeat(job: Job, *, delay: float) -> bool:
+    """Queue a running job again that did what it could for now: its next run is a first attempt."""
+    return _wait(job, delay, error="", attempt=0)
+
+
+def _wait(job, delay, **changes):
+    """RUNNING → QUEUED, or CANCELLED if somebody asked for that."""
     job.run_after = timezone.now() + timedelta(seconds=delay)
-    queued = (
-        held(job)
-        .filter(cancel_requested_at=None)
-        .update(
-            state=Job.State.QUEUED,
-            token="",
-            lease_until=None,
-            error=error,
-            run_after=job.run_after,
-            attempt=F("attempt") if counted else F("attempt") - 1,
-        )
-    )
+    waiting = {"state": Job.State.QUEUED, "token": "", "lease_until": None, "run_after": job.run_after, **changes}
+    queued = held(job).filter(cancel_requested_at=None).update(**waiting)
     if queued:
         _announce(job)
         return True

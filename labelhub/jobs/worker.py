@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -41,6 +41,14 @@ class LeaseLost(Stop):
 
 class Interrupted(Stop):
     """The worker is being shut down: the job goes back into the queue."""
+
+
+class Again(Stop):
+    """The job has done what can be done now: run it again after so many seconds, as if for the first time."""
+
+    def __init__(self, seconds: float):
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 class Progress:
@@ -95,6 +103,13 @@ def _keep_alive(progress, ended):
 
 def run(job: Job, stop: threading.Event | None = None) -> None:
     """Run a claimed `job` to its end, whatever that is, and write it down."""
+    with kept_alive(job, stop) as progress:
+        _run(job, progress)
+
+
+@contextmanager
+def kept_alive(job: Job, stop: threading.Event | None = None) -> Iterator[Progress]:
+    """Within the block, a claimed `job` stays this run's; gives what the run speaks through."""
     progress = Progress(job, stop or threading.Event())
     ended = threading.Event()
     heart = threading.Thread(target=_keep_alive, args=(progress, ended), name=f"heartbeat-{job.pk}", daemon=True)
@@ -102,7 +117,7 @@ def run(job: Job, stop: threading.Event | None = None) -> None:
     _runs.add(progress)
     with structlog.contextvars.bound_contextvars(job=job.pk, kind=job.kind, attempt=job.attempt):
         try:
-            _run(job, progress)
+            yield progress
         finally:
             _runs.discard(progress)
             ended.set()
@@ -121,12 +136,16 @@ def _run(job, progress):
     except Interrupted:
         outcome = "interrupted"
         written = queue.put_back(job, counted=False)
+    except Again as again:
+        outcome = "again"
+        written = queue.repeat(job, delay=again.seconds)
     except LeaseLost:
         written = False
     except (Exception, SystemExit) as error:  # sys.exit() deep in a library must not end the worker
         outcome = "failed"
-        permanent = isinstance(error, Fact)
-        log.log(logging.INFO if permanent else logging.ERROR, "job_raised", exc_info=not permanent, error=str(error))
+        permanent = isinstance(error, Fact) and not error.passes
+        level = logging.INFO if permanent else logging.ERROR
+        log.log(level, "job_raised", exc_info=not isinstance(error, Fact), error=str(error))
         _refresh_connection()  # it may be what failed
         said = error.message if isinstance(error, Fact) else f"{type(error).__name__}: {error}"
         written = queue.fail(job, said, permanent=permanent)

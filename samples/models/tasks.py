@@ -59,6 +59,12 @@ class Task(Verdict):
     options = JSONTextField(
         null=True, blank=True, help_text="This item's own choices, where they differ from the labels."
     )
+    validations_needed = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Answers this item needs before they are counted, where that differs from the project.",
+    )
     media = models.FileField(upload_to="tasks/", blank=True)
     metadata = JSONTextField(default=dict, blank=True)
     occurred_at = models.DateTimeField(null=True, blank=True, help_text="When the item came to be, outside.")
@@ -89,6 +95,10 @@ class Task(Verdict):
             ),
             models.CheckConstraint(
                 condition=~Q(status="COMPLETED") | Q(answer__isnull=False), name="task_completed_has_answer"
+            ),
+            models.CheckConstraint(
+                condition=Q(validations_needed__isnull=True) | Q(validations_needed__gte=1),
+                name="task_needs_an_answer",
             ),
         ]
         indexes = [

@@ -68,6 +68,10 @@ def test_it_tells_seventy_seven_intents_apart(real_data):
     assert figures["accuracy"] >= 0.90
     assert figures["macro_f1"] >= 0.90
     assert figures["log_loss"] < 0.45
+    assert figures["ece"] < 0.10
+    sure = {point["threshold"]: point for point in figures["coverage"]}[0.8]
+    assert sure["coverage"] > 0.7
+    assert sure["accuracy"] > 0.97
 
 
 # What it reads --------------------------------------------------------------------------------------------------------
@@ -318,6 +322,43 @@ def test_the_scores_are_those_one_counts_by_hand():
     assert figures["macro_f1"] == 0.7333
     assert figures["confusion"] == {"labels": ["a", "b"], "rows": [[2, 1], [0, 1]]}
     assert figures["log_loss"] == round(-float(np.log([0.8, 0.5, 0.4, 0.9]).mean()), 4)
+
+
+def test_calibration_and_coverage_are_those_one_counts_by_hand():
+    truth = [["a"], ["a"], ["a"], ["b"]]
+    guesses = [["a"], ["a"], ["b"], ["b"]]
+    chances = np.array([[0.85, 0.15], [0.55, 0.45], [0.35, 0.65], [0.08, 0.92]])
+    figures = score(truth, guesses, chances, labels=["a", "b"])
+    # Four bins with one text each: |.85-1|, |.55-1|, |.65-0| and |.92-1|, on the average.
+    assert figures["ece"] == round((0.15 + 0.45 + 0.65 + 0.08) / 4, 4)
+    curve = {point["threshold"]: (point["coverage"], point["accuracy"]) for point in figures["coverage"]}
+    assert curve[0.0] == curve[0.5] == (1.0, 0.75)
+    assert curve[0.6] == (0.75, 0.6667)
+    assert curve[0.8] == (0.5, 1.0)
+    assert curve[0.95] == (0.0, None)
+
+
+def test_of_several_labels_each_chance_is_judged():
+    chances = np.array([[0.95, 0.25], [0.65, 0.05]])
+    figures = score([["a"], []], [["a"], ["a"]], chances, labels=["a", "b"], several=True)
+    assert figures["ece"] == round((0.05 + 0.25 + 0.65 + 0.05) / 4, 4)
+    assert figures["coverage"][0] == {"threshold": 0.0, "coverage": 1.0, "accuracy": 0.5}
+    assert figures["coverage"][3] == {"threshold": 0.7, "coverage": 0.5, "accuracy": 1.0}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.floats(0, 1)).map(lambda row: (row[0], [row[1], 1 - row[1]])), min_size=1
+    )
+)
+def test_whatever_was_said_the_error_is_a_share_and_a_higher_threshold_covers_less(rows):
+    chances = np.array([row for _, row in rows])
+    guesses = [["ab"[row.argmax()]] for row in chances]
+    figures = score([[label] for label, _ in rows], guesses, chances, labels=["a", "b"])
+    assert 0 <= figures["ece"] <= 1
+    covered = [point["coverage"] for point in figures["coverage"]]
+    assert covered == sorted(covered, reverse=True)
+    assert covered[0] == 1
 
 
 def test_a_label_it_never_saw_counts_as_missed():

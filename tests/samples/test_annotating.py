@@ -263,6 +263,21 @@ def test_the_next_task_still_needs_answers():
     assert next_task(project, user=make_member(project)) is None
 
 
+def test_an_item_may_need_more_or_fewer_answers_than_its_project():
+    project = make_project(validations_needed=2)
+    quick, slow = make_task(project, validations_needed=1), make_task(project, validations_needed=3)
+    one, two, three = members(project)
+    annotate(quick, by=one, answer={"label": "Positif"})
+    assert quick.status == "COMPLETED"
+    for person in (one, two):
+        annotate(slow, by=person, answer={"label": "Positif"})
+    assert slow.status == "VALIDATING"
+    assert next_task(project, user=three) == slow
+    annotate(slow, by=three, answer={"label": "Positif"})
+    assert slow.status == "COMPLETED"
+    assert next_task(project, user=make_member(project)) is None
+
+
 def test_nobody_is_asked_in_a_project_where_he_may_not_answer():
     project = make_project()
     task = make_task(project)
