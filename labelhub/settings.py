@@ -226,6 +226,10 @@ if EXPORT_DESTINATION not in EXPORT_DESTINATIONS:
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
+# Annotating -----------------------------------------------------------------------------------------------------------
+
+TASK_LEASE_MINUTES = env.float("TASK_LEASE_MINUTES", 10, validate=validate.Range(min=0.1))
+
 # Background jobs ------------------------------------------------------------------------------------------------------
 
 JOB_LEASE_SECONDS = env.float("JOB_LEASE_SECONDS", 30, validate=validate.Range(min=1))

@@ -64,8 +64,9 @@ def test_every_module_says_what_it_is():
 
 # The admin ------------------------------------------------------------------------------------------------------------
 
-# Rows of two keys, shown as the labels of an answer or a verdict; what the search for near-duplicates looks up.
-INSIDE = {"TaskLabel", "AnnotationLabel", "DuplicateBand", "ClusterMember"}
+# Rows of two keys, shown as the labels of an answer or a verdict; what the search for near-duplicates looks up; who
+# holds a task for some minutes; what the API remembers of a request for a day.
+INSIDE = {"TaskLabel", "AnnotationLabel", "DuplicateBand", "ClusterMember", "Assignment", "IdempotencyKey"}
 MOST_QUERIES = 14
 
 
