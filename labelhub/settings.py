@@ -73,6 +73,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_structlog",
     "axes",
     "csp",
@@ -252,6 +254,25 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["labelhub.api.wire.JSONBody"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "labelhub.api.wire.AlwaysJSON",
+    "DEFAULT_SCHEMA_CLASS": "labelhub.api.native.schema.Described",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "LabelHub",
+    "DESCRIPTION": "Raw texts and images in, reviewed training files and fine-tuned models out.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/(v1/|auth/)?",
+    "PREPROCESSING_HOOKS": ["labelhub.api.native.schema.ours_only"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "TaskStatus": "samples.models.Task.Status",
+        "SampleStatus": "samples.models.Sample.Status",
+        "FineTuneStatus": "exports.models.FineTune.Status",
+        "BatchState": "exports.models.Batch.State",
+        "JobState": "labelhub.jobs.models.Job.State",
+    },
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_AUTHENTICATION": [],
 }
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),

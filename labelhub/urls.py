@@ -7,6 +7,8 @@ from django.views.generic import RedirectView
 from labelhub import health
 from labelhub.api import tokens
 from labelhub.api.errors import Doors, plain
+from labelhub.api.native import urls as native
+from labelhub.api.native.views import documentation
 from labelhub.api.uipath import urls as uipath
 from labelhub.api.uipath.envelope import error as uipath_error
 
@@ -19,6 +21,9 @@ urlpatterns = [
     path("api/auth/token", tokens.ObtainToken.as_view()),
     path("api/auth/token/refresh", tokens.RefreshTokenView.as_view()),
     path("api/auth/refresh", tokens.RefreshTokenView.as_view()),
+    path("api/schema", documentation.Schema.as_view(), name="schema"),
+    path("api/docs", documentation.Docs.as_view(), name="docs"),
+    path("api/v1/", include(native)),
     path("api/v1/", include(uipath.public)),
     path("api/_private/", include(uipath.private)),
     path("auth/", include(uipath.auth)),
