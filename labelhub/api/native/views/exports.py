@@ -104,7 +104,7 @@ class BatchViews(ListRows, ShowRow, NativeViews):
         batch = self.get_object()
         if not batch.is_ready:
             raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no manifest", state=batch.state)
-        return HttpResponse(dump_json(batch.manifest), content_type="application/json")
+        return HttpResponse(dump_json(batch.manifest or {}), content_type="application/json")
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     @action(detail=True)
