@@ -15,6 +15,12 @@ class NotApproved(Fact):
     code = "not_approved"
 
 
+class UnknownTasks(Fact):
+    """Some of the tasks asked for are unknown here; `details["ids"]` names them."""
+
+    code = "unknown_tasks"
+
+
 class AlreadyExported(Fact):
     """Some of the samples asked for are carried by another batch; `details["ids"]` names them."""
 
@@ -41,6 +47,18 @@ class BadSplit(Fact):
     """Ratios that are not three shares adding up to exactly 1."""
 
     code = "bad_split"
+
+
+class BadShards(Fact):
+    """A number of shards that is none, or more than there are rows."""
+
+    code = "bad_shards"
+
+
+class InShards(Fact):
+    """The batch has no single file; `details["files"]` names those it has."""
+
+    code = "in_shards"
 
 
 class UnknownDestination(Fact):

@@ -28,7 +28,14 @@ class BatchQuerySet(models.QuerySet):
 
 
 class Batch(models.Model):
-    """Approved samples gathered once and written to one file, and everything needed to explain or repeat it."""
+    """Rows gathered once and written to one file, and everything needed to explain or repeat it.
+
+    Approved samples, which it claims, as a rule; or tasks as they stand, which it only copies out.
+    """
+
+    class Carries(models.TextChoices):
+        SAMPLES = "SAMPLES", "Approved samples"
+        TASKS = "TASKS", "Tasks as they stand"
 
     class State(models.TextChoices):
         QUEUED = "QUEUED", "Queued"
@@ -41,6 +48,7 @@ class Batch(models.Model):
     project = models.ForeignKey(
         Project, models.PROTECT, null=True, blank=True, related_name="batches", help_text="Empty: several projects."
     )
+    carries = models.CharField(max_length=8, choices=Carries, default=Carries.SAMPLES)
     format = models.CharField(max_length=40, choices=formats.choices)
     options = JSONTextField(default=dict, blank=True)
     ratios = JSONTextField(null=True, blank=True, help_text='["0.8", "0.1", "0.1"], or empty for one plain file.')
@@ -49,6 +57,9 @@ class Batch(models.Model):
     allows_reexport = models.BooleanField(default=False, help_text="Take samples that another batch already carries.")
     selection = JSONTextField(default=dict, help_text="What was asked for: explicit ids, or a filter.")
     label_map = JSONTextField(default=dict, editable=False, help_text="Each label's index in the files (label_id).")
+    shard_count = models.PositiveSmallIntegerField(
+        "shards", null=True, blank=True, help_text="Write each part as so many files; empty: one file for all."
+    )
     destination = models.CharField(max_length=40)
     path = models.CharField(max_length=500, blank=True)
     sample_count = models.PositiveIntegerField(default=0)
@@ -78,6 +89,7 @@ class Batch(models.Model):
             models.CheckConstraint(
                 condition=~Q(state="READY") | (~Q(path="") & ~Q(sha256="")), name="batch_ready_has_file"
             ),
+            models.CheckConstraint(condition=Q(carries__in=["SAMPLES", "TASKS"]), name="batch_carries_known"),
         ]
         permissions = [("download_batch", "Can download the files of batches")]
 
@@ -92,6 +104,10 @@ class Batch(models.Model):
     @property
     def is_ready(self) -> bool:
         return self.state == self.State.READY
+
+    @property
+    def is_sharded(self) -> bool:
+        return self.shard_count is not None
 
 
 class BatchItemQuerySet(models.QuerySet):
@@ -123,6 +139,59 @@ class BatchItem(models.Model):
             models.UniqueConstraint(fields=["sample"], condition=Q(is_claim=True), name="sample_claimed_once"),
             models.UniqueConstraint(fields=["batch", "split", "sample"], name="batch_item_in_order"),
         ]
+
+
+class BatchTasks(models.Model):
+    """The tasks in one part of a batch that carries tasks: their primary keys, packed (`keys.pack`).
+
+    No row a task: a batch of tasks claims nothing, and must neither cost a million rows nor hold a task back from removal.
+    """
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="tasks", db_index=False)
+    split = models.PositiveSmallIntegerField(choices=BatchItem.Split, default=BatchItem.Split.WHOLE)
+    keys = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["batch", "split"], name="batch_tasks_once")]
+
+
+class ShardQuerySet(models.QuerySet):
+    def unwritten(self):
+        return self.filter(written_at=None)
+
+
+class Shard(models.Model):
+    """One file of a batch in shards: the rows of a part that lie in a range, and, once it is written, what it holds.
+
+    The range is drawn once, so whoever writes the shard, and however often, writes the same rows.
+    """
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="shards", db_index=False)
+    split = models.PositiveSmallIntegerField(choices=BatchItem.Split)
+    number = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    after = models.BigIntegerField(help_text="The range on the reader's axis: after this, up to that.")
+    upto = models.BigIntegerField()
+    row_count = models.PositiveIntegerField()
+    byte_count = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    labels = JSONTextField(default=dict)
+    job = models.OneToOneField(Job, models.SET_NULL, null=True, related_name="shard", editable=False)
+    started_at = models.DateTimeField(null=True)
+    written_at = models.DateTimeField(null=True)
+
+    objects = ShardQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["batch", "split", "number"]
+        constraints = [models.UniqueConstraint(fields=["batch", "split", "number"], name="shard_once")]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def path(self) -> str:
+        return f"{self.batch.path.rpartition('/')[0]}/{self.name}"
 
 
 class FineTuneQuerySet(models.QuerySet):

@@ -102,6 +102,7 @@ def test_the_manifest_explains_the_file(gather, project, buyer):
     assert {name: value for name, value in manifest.items() if name not in ("parts", "created_at", "finished_at")} == {
         "batch": str(batch.uuid),
         "project": project.name,
+        "carries": "samples",
         "selection": {"approved": "every sample no batch carries"},
         "allows_reexport": False,
         "samples": 50,
@@ -351,7 +352,7 @@ def test_a_batch_that_killed_every_worker_fails_and_leaves_no_file(gather, setti
     for _ in range(settings.JOB_MAX_ATTEMPTS):
         Job.objects.update(run_after=batch.created_at)
         assert queue.claim(batch.job_id)
-        batching._begin(Batch.objects.get(pk=batch.pk), storages["local"])
+        batching.begin(Batch.objects.get(pk=batch.pk), storages["local"])
         dead = destinations.draft(storages["local"], batch.path)
         Job.objects.update(lease_until=batch.created_at)
         queue.sweep()

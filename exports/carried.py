@@ -1,0 +1,189 @@
+"""What a batch carries, and in which part: samples, an item each, or tasks, a list of keys; asked and dealt alike."""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+
+from labelhub.setwise import Ids
+from samples.models import Sample, Task
+
+from . import keys, rows
+from .files import writable
+from .formats import Format
+from .formats.context import LABELLED
+from .models import Batch, BatchItem, BatchTasks
+from .rows import Identity, Walk
+
+Split = BatchItem.Split
+CHUNK = 50_000  # rows in one statement: others want to write too
+
+Range = tuple[int, int]  # on the axis of a part's walk: after the first, up to the second
+
+Labels = Iterable[tuple[str, list[str] | None, int]]  # label_name, label_names, and how many rows have them
+
+
+class Carried(Protocol):
+    """The rows of a batch."""
+
+    def rows(self) -> QuerySet:
+        """All of them, whatever their part."""
+
+    def let_go(self, split: Split | None = None, within: Range | None = None) -> int:
+        """Release the rows, there or anywhere, that must not leave any more; returns how many remain."""
+
+    def walk(self, split: Split, format: Format) -> Walk:
+        """The rows of a part, for the reader."""
+
+    def size(self, split: Split) -> int:
+        """How many rows a part has."""
+
+    def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
+        """The part in so many ranges, alike in size, and how many rows there are in each."""
+
+    def identities(self) -> Iterator[Identity]:
+        """What a split must know of every row."""
+
+    def place(self, dealt: Sequence[Sequence[int]], report: Callable[[], None]) -> None:
+        """Put the rows where they were dealt: the keys of train, val and test, each ascending."""
+
+    def labels(self, split: Split, within: Range | None = None) -> Labels:
+        """Which labels there are, and how often; nothing for answers in free text."""
+
+
+def carried_by(batch: Batch) -> Carried:
+    return CarriedTasks(batch) if batch.carries == Batch.Carries.TASKS else CarriedSamples(batch)
+
+
+def parts_of(batch: Batch) -> tuple[Split, ...]:
+    return (Split.TRAIN, Split.VAL, Split.TEST) if batch.ratios else (Split.WHOLE,)
+
+
+def label_counts(batch: Batch, split: Split, within: Range | None = None) -> dict[str, int]:
+    """How many rows of a part (or of a range in it) carry each label, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for name, names, number in carried_by(batch).labels(split, within):
+        for label in [name] if names is None else names:
+            counts[label] += number
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _cuts(total: int, count: int) -> list[Range]:
+    """`total` places in `count` runs, none longer than another by more than one."""
+    return [(total * number // count, total * (number + 1) // count) for number in range(count)]
+
+
+class CarriedSamples:
+    """Approved samples, by the batch's items."""
+
+    def __init__(self, batch: Batch):
+        self._batch = batch
+
+    def rows(self) -> QuerySet:
+        return Sample.objects.filter(batch_items__batch=self._batch)
+
+    def let_go(self, split=None, within=None) -> int:
+        """Those that lost their approval since they were gathered go."""
+        items = self._items(split, within)
+        items.filter(~Q(sample__status=Sample.Status.APPROVED)).delete()
+        return items.count()
+
+    def _items(self, split=None, within=None):
+        items = self._batch.items.all() if split is None else self._batch.items.filter(split=split)
+        return items if within is None else items.filter(sample_id__gt=within[0], sample_id__lte=within[1])
+
+    def size(self, split: Split) -> int:
+        return self._items(split).count()
+
+    def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
+        """The axis is the samples' ids."""
+        ids = array("q", self._items(split).order_by("sample_id").values_list("sample_id", flat=True).iterator(10_000))
+        return [
+            ((ids[start] - 1, ids[end - 1]) if end > start else (0, 0), end - start)
+            for start, end in _cuts(len(ids), count)
+        ]
+
+    def walk(self, split: Split, format: Format) -> Walk:
+        return rows.walk_part(self._batch, split)
+
+    def identities(self) -> Iterator[Identity]:
+        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
+        return rows.identities_of_part(self._batch, Split.TRAIN)
+
+    def place(self, dealt, report) -> None:
+        """Those of train, the largest part as a rule, are there from the start."""
+        for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
+            for chunk in _chunks(ids):
+                report()
+                self._batch.items.filter(sample_id__in=Ids(chunk)).update(split=split)
+
+    def labels(self, split: Split, within=None) -> Labels:
+        verdicts = self._items(split, within).filter(sample__type__in=LABELLED).exclude(sample__label_name=None)
+        grouped = verdicts.order_by().values_list("sample__label_name", "sample__label_names")
+        return grouped.annotate(rows=Count("pk")).iterator()
+
+
+class CarriedTasks:
+    """Tasks as they stand when they are read, by the keys kept when they were gathered; one deleted since is not there."""
+
+    def __init__(self, batch: Batch):
+        self._batch = batch
+
+    def take(self, tasks: QuerySet) -> int:
+        """Keep the keys of these tasks; returns how many there are."""
+        found = array("q", tasks.order_by("pk").values_list("pk", flat=True).iterator(chunk_size=10_000))
+        split = Split.TRAIN if self._batch.ratios else Split.WHOLE
+        BatchTasks.objects.create(batch=self._batch, split=split, keys=keys.pack(found))
+        return len(found)
+
+    def rows(self) -> QuerySet:
+        return Task.objects.filter(pk__in=Ids(self._keys()))
+
+    def let_go(self, split=None, within=None) -> int:
+        return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self._keys(split, within)))
+
+    def size(self, split: Split) -> int:
+        return len(self._keys(split))
+
+    def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
+        """The axis is the place among the part's keys."""
+        return [((start, end), end - start) for start, end in _cuts(len(self._keys(split)), count)]
+
+    def walk(self, split: Split, format: Format) -> Walk:
+        return rows.walk_ids(writable(Task.objects.all(), format), self._keys(split))
+
+    def identities(self) -> Iterator[Identity]:
+        for chunk in _chunks(self._keys()):
+            known = Task.objects.filter(pk__in=Ids(chunk)).order_by("pk")
+            for pk, uid, type, label in known.values_list("pk", "uid", "type", "label_name"):
+                yield pk, uid, label if type in LABELLED else None
+
+    def place(self, dealt, report) -> None:
+        report()
+        make = partial(BatchTasks, batch=self._batch)
+        placed = [
+            make(split=split, keys=keys.pack(ids)) for split, ids in zip(parts_of(self._batch), dealt, strict=True)
+        ]
+        with transaction.atomic():
+            self._batch.tasks.all().delete()
+            BatchTasks.objects.bulk_create(placed)
+
+    def labels(self, split: Split, within=None) -> Labels:
+        for chunk in _chunks(self._keys(split, within)):
+            verdicts = Task.objects.filter(pk__in=Ids(chunk), type__in=LABELLED).exclude(label_name=None).order_by()
+            yield from verdicts.values_list("label_name", "label_names").annotate(rows=Count("pk"))
+
+    def _keys(self, split: Split | None = None, within: Range | None = None) -> Sequence[int]:
+        kept = self._batch.tasks.all() if split is None else self._batch.tasks.filter(split=split)
+        parts = [keys.unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
+        found = parts[0] if len(parts) == 1 else array("q", sorted(key for part in parts for key in part))
+        return found if within is None else found[slice(*within)]
+
+
+def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]
