@@ -17,7 +17,18 @@ def test_the_docs_list_the_nouns_and_try_a_request_out(page, live_server):
     page.click("button[type=submit]")
     page.wait_for_selector("#operations-tasks-tasks_list")
     tags = page.locator("h3.opblock-tag").evaluate_all("tags => tags.map(tag => tag.dataset.tag)")
-    nouns = {"projects", "labels", "tasks", "annotations", "predictions", "samples", "batches", "finetunes", "models", "jobs"}
+    nouns = {
+        "projects",
+        "labels",
+        "tasks",
+        "annotations",
+        "predictions",
+        "samples",
+        "batches",
+        "finetunes",
+        "models",
+        "jobs",
+    }
     assert nouns | {"authentication"} == set(tags)
     operation = page.locator("#operations-projects-projects_list")
     operation.locator(".opblock-summary-control").click()

@@ -111,7 +111,7 @@ class VerdictFilters(HubFilters):
 
     task = "pk"
 
-    type = filters.ChoiceFilter(choices=task_types.choices, label="The task type.")
+    type = filters.ChoiceFilter(choices=task_types.choices(), label="The task type.")
     locale = exact("locale", "The item's locale: en, fr, …")
     label = filters.CharFilter(method="of_label", label="A label of the verdict.")
     confidence_min = least("confidence")
@@ -186,14 +186,14 @@ class LabelFilters(HubFilters):
 
 
 class ProjectFilters(filters.FilterSet):
-    type = filters.ChoiceFilter(field_name="task_type", choices=task_types.choices, label="The task type.")
+    type = filters.ChoiceFilter(field_name="task_type", choices=task_types.choices(), label="The task type.")
     created_after = since("created_at")
     created_before = until("created_at")
 
 
 class BatchFilters(HubFilters):
     state = several(Batch.State.choices, "One or more states.", field="state")
-    format = filters.ChoiceFilter(choices=formats.choices, label="The file format.")
+    format = filters.ChoiceFilter(choices=formats.choices(), label="The file format.")
     created_by = exact("created_by__username", "Who asked for it.")
     created_after = since("created_at")
     created_before = until("created_at")
@@ -204,7 +204,7 @@ class FineTuneFilters(HubFilters):
 
     batch = filters.UUIDFilter(field_name="batch__uuid", label="The batch's id.")
     status = several(FineTune.Status.choices, "One or more states.")
-    provider = filters.ChoiceFilter(choices=providers.choices, label="The provider.")
+    provider = filters.ChoiceFilter(choices=providers.choices(), label="The provider.")
 
 
 class ModelFilters(HubFilters):
@@ -217,14 +217,14 @@ class JobFilters(filters.FilterSet):
     state = several(Job.State.choices, "One or more states.", field="state")
 
 
-def found_by(asked: dict[str, Any], rows: QuerySet[Any], request) -> QuerySet[Any]:
-    """Those of the samples `rows` that the filter in a body, already checked, finds."""
+def found_by(filterset: type[filters.FilterSet], asked: dict[str, Any], rows: QuerySet[Any], request) -> QuerySet[Any]:
+    """Those of `rows` that the filter in a body, already checked, finds."""
     data: MultiValueDict[str, Any] = MultiValueDict()
     for name, value in asked.items():
         if value not in EMPTY_VALUES:
             values = value if isinstance(value, list) else [value]
             data.setlist(name, [as_text(one) for one in values])
-    found = SampleFilters(data, queryset=rows, request=request)
+    found = filterset(data, queryset=rows, request=request)
     if not found.is_valid():
         raise translate_validation(found.errors)
     return found.qs

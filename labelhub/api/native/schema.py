@@ -34,6 +34,11 @@ class Described(AutoSchema):
         return [getattr(self.view, "tag", ENTERING)]
 
     def get_summary(self) -> str | None:
+        [noun] = self.get_tags()
+        if self.action() == "list":
+            return f"A page of {noun}."
+        if self.action() == "retrieve":
+            return f"One of the {noun}."
         return super().get_description().partition("\n")[0]
 
     def get_description(self) -> str:  # type: ignore[override]
@@ -75,6 +80,8 @@ class Described(AutoSchema):
             found |= WRITING
         elif self.action() == "file" or self.action() == "manifest":
             found[409] = "It has no file, not yet or not any more."
+        if self.action() == "file":
+            found[416] = "The range begins where the file has ended."
         if self.action() == "partial_update":
             found |= UNCHANGED
         if self.is_idempotent():

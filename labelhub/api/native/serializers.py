@@ -379,6 +379,18 @@ class SampleFilterBody(Form):
     created_before = serializers.DateTimeField(required=False)
 
 
+class TaskFilterBody(Form):
+    """The filters of the list of tasks; those that take several values take a list."""
+
+    project = Text()
+    status = serializers.ListField(child=Word(Task.Status.choices), required=False)
+    source: Any = Text(max_length=256, required=False)
+    dataset = Text(max_length=256, required=False)
+    label: Any = Text(required=False)
+    type = Word(task_types.choices, required=False)
+    locale = Text(max_length=16, required=False)
+
+
 class Selection(Form):
     """Which samples: by `ids`, or all that a `filter` finds."""
 
@@ -429,9 +441,9 @@ class BatchRow(Row):
     class Meta:
         model = Batch
         fields = [
-            "id", "project", "format", "options", "ratios", "seed", "is_stratified", "allows_reexport", "selection",
-            "label_map", "destination", "path", "sample_count", "byte_count", "sha256", "warnings", "state", "progress",
-            "error", "job", "created_by", "created_at", "started_at", "finished_at",
+            "id", "project", "carries", "format", "shard_count", "options", "ratios", "seed", "is_stratified",
+            "allows_reexport", "selection", "label_map", "destination", "path", "sample_count", "byte_count", "sha256",
+            "warnings", "state", "progress", "error", "job", "created_by", "created_at", "started_at", "finished_at",
         ]  # fmt: skip
 
     def get_progress(self, batch) -> int:
@@ -444,17 +456,22 @@ class NewBatch(Selection):
     project = Text(required=False, help_text="Only samples of this project; a filter names its own.")
     format = Word(formats.choices)
     ratios = Anything(required=False, allow_null=True, help_text='"0.8/0.1/0.1", or three shares in a list.')
+    shards = Whole(required=False, allow_null=True, min_value=1, max_value=10_000, help_text="So many files a part.")
     seed = Text(max_length=64, default="0")
     stratify = Flag(default=False)
     destination = Text(max_length=40, required=False, help_text="Where the file goes; the usual place if empty.")
     options = Object(required=False, default=dict)
     allow_reexport = Flag(default=False)
 
+    tasks = TaskFilterBody(required=False, help_text="Instead of approved samples: the tasks it finds, as they stand.")
+
     def validate(self, asked):
-        if "ids" in asked and "filter" in asked:
-            raise serializers.ValidationError("Say which samples: by ids, or by a filter.")
-        if not {"ids", "filter", "project"} & set(asked):
+        if len({"ids", "filter", "tasks"} & set(asked)) > 1:
+            raise serializers.ValidationError("Say which samples by ids or by a filter, or which tasks.")
+        if not {"ids", "filter", "tasks", "project"} & set(asked):
             raise serializers.ValidationError("Say which samples: by ids, by a filter, or all of a project.")
+        if "tasks" in asked and asked["allow_reexport"]:
+            raise serializers.ValidationError({"allow_reexport": ["A batch of tasks claims nothing."]})
         if isinstance(asked.get("ratios"), list):
             asked["ratios"] = [share if isinstance(share, str) else str(share) for share in asked["ratios"]]
         elif not isinstance(asked.get("ratios"), str | None):

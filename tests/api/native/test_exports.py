@@ -12,7 +12,7 @@ from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 from labelhub.jobs.worker import bring_to_end
 from tests.exports.training import batch_of, opinions
-from tests.factories import make_batch, make_member, make_project, make_sample, make_samples
+from tests.factories import make_batch, make_member, make_project, make_sample, make_samples, make_task
 
 from .conftest import Caller, refused
 
@@ -35,8 +35,36 @@ def test_a_batch_is_gathered_written_and_downloaded(manager, project):
     assert len(data.splitlines()) == 5 and sha256(data).hexdigest() == told["sha256"]
     assert answer["ETag"] == f'"{told["sha256"]}"' and "attachment" in answer["Content-Disposition"]
     assert manager.get(f"batches/{told['id']}/file", 304, if_none_match=answer["ETag"])
+    part = manager.get(f"batches/{told['id']}/file", 206, range="bytes=10-19")
+    assert b"".join(part.streaming_content) == data[10:20] and part["Content-Range"].endswith(f"/{len(data)}")
+    assert refused(manager.ask("GET", f"batches/{told['id']}/file", range="bytes=99999-"), 416, "range_not_satisfiable")
     manifest = manager.get(f"batches/{told['id']}/manifest").json()
     assert (manifest["samples"], manifest["file"]["sha256"]) == (5, told["sha256"])
+
+
+def test_a_batch_in_shards_gives_each_of_its_files(manager, project):
+    make_samples(6, project)
+    told = manager.post("batches", {"project": "reviews", "format": "jsonl", "shards": 2}, 202).json()
+    while job := Job.objects.unfinished().order_by("pk").first():
+        bring_to_end(job)
+    names = [part["name"] for part in manager.get(f"batches/{told['id']}/manifest").json()["parts"]]
+    address = f"batches/{told['id']}/file?name="
+    lines = [line for name in names for line in b"".join(manager.get(address + name).streaming_content).splitlines()]
+    assert len(names) == 2 and len(set(lines)) == 6
+    assert refused(manager.ask("GET", address + "other"), 400, "in_shards")
+    assert refused(manager.ask("GET", address + "%00"), 400, "invalid")
+
+
+def test_a_batch_may_carry_tasks_as_they_stand(manager, viewer, project):
+    make_samples(3, project)
+    make_task(project, "Open")
+    body = {"tasks": {"project": "reviews", "status": ["PENDING", "COMPLETED"]}, "format": "json"}
+    told = ready(manager, **body)
+    assert (told["carries"], told["sample_count"], told["selection"]) == ("TASKS", 4, {"tasks": body["tasks"]})
+    assert refused(viewer.post("batches", body), 403, "not_allowed")
+    assert refused(manager.post("batches", body | {"allow_reexport": True}), 400, "invalid")
+    assert refused(manager.post("batches", body | {"ids": ["0" * 16]}), 400, "invalid")
+    assert refused(manager.post("batches", body | {"tasks": {"project": "moon"}}), 404, "not_found")
 
 
 def test_ids_are_the_samples_own_and_all_or_none(manager, project):

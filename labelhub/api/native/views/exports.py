@@ -5,12 +5,13 @@ from typing import Any
 from django.http import HttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from exports import batching, finetuning, versions
+from exports.downloads import download
 from exports.errors import AlreadyExported, NotApproved, NotReady
 from exports.models import Batch, FineTune, ModelVersion
 from labelhub.accounts.roles import Power
@@ -19,12 +20,14 @@ from labelhub.api.native.envelope import ListRows, NativeViews, ShowRow
 from labelhub.api.native.idempotency import idempotent
 from labelhub.facts import Fact
 from labelhub.fields import dump_json
-from samples.models import Project, Sample
+from samples.models import Project, Sample, Task
 from samples.models.samples import SampleQuerySet
 from samples.permissions import require
 
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 IDS_NAMED = 20
+SHARD = OpenApiParameter("name", str, description="Of a batch in shards: which file, as the manifest calls it.")
+RANGE = OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="bytes=0-1023, as RFC 9110 says.")
 
 
 class BatchViews(ListRows, ShowRow, NativeViews):
@@ -48,12 +51,27 @@ class BatchViews(ListRows, ShowRow, NativeViews):
         that no batch carries yet. The batch is READY when its job is done.
         """
         asked = self.read(serializers.NewBatch)
+        if "tasks" in asked:
+            return self.accepted(self.of_tasks(asked))
         selected, asked = self.selected(asked)
         try:
             batch = batching.gather(by=request.user, **selected, **asked)
         except (NotApproved, AlreadyExported) as fact:
             raise in_uids(fact) from fact
+        return self.accepted(batch)
+
+    def accepted(self, batch: Batch) -> Response:
         return self.shown(batch, 202, Location=reverse("batches-detail", args=[batch.uuid]))
+
+    def of_tasks(self, asked: dict[str, Any]) -> Batch:
+        """A batch of the tasks that the filter in `asked` finds, as they stand."""
+        wanted, name = asked.pop("tasks"), asked.pop("project", None)
+        asked.pop("allow_reexport")
+        if name not in (None, wanted["project"]):
+            raise ValidationError({"project": ["The filter of the tasks names another."]})
+        project = self.project(wanted["project"], Power.EXPORT)
+        tasks = filters.found_by(filters.TaskFilters, wanted, Task.objects.visible_to(self.request.user), self.request)
+        return batching.gather_tasks(tasks, by=self.request.user, project=project, selection={"tasks": wanted}, **asked)
 
     def selected(self, asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Which samples `asked` means, in the words of `gather`, and what is left of it."""
@@ -66,7 +84,7 @@ class BatchViews(ListRows, ShowRow, NativeViews):
         samples = Sample.objects.visible_to(self.request.user)
         selection: dict[str, Any] = {"project": name}
         if wanted is not None:
-            samples = filters.found_by(wanted, samples, self.request)
+            samples = filters.found_by(filters.SampleFilters, wanted, samples, self.request)
             selection = {"filter": {key: filters.as_plain(value) for key, value in wanted.items()}}
         if ids is not None:
             return {"samples": samples, "project": project, "ids": self.keys(samples, ids, project)}, asked
@@ -106,17 +124,35 @@ class BatchViews(ListRows, ShowRow, NativeViews):
             raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no manifest", state=batch.state)
         return HttpResponse(dump_json(batch.manifest or {}), content_type="application/json")
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(
+        parameters=[SHARD, RANGE],
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (206, "application/octet-stream"): OpenApiTypes.BINARY,
+            302: OpenApiResponse(None, "The store serves it: follow Location."),
+            304: OpenApiResponse(None, "It is as If-None-Match says."),
+        },
+    )
     @action(detail=True)
     def file(self, request, uuid):
-        """The file itself, as a stream; its ETag is its sha256."""
-        return streamed(request, self.get_object())
+        """The file itself, as a stream or by a short-lived link to its store; ranges go, and its ETag is its sha256."""
+        batch, name = self.get_object(), request.query_params.get("name")
+        if name is not None and "\0" in name:
+            raise ValidationError({"name": ["A NUL is in no name."]})
+        response = download(request, batch, name)
+        if response.status_code == 416:
+            raise BeyondTheEnd(response.headers["Content-Range"])
+        return response
 
 
-def streamed(request, batch: Batch) -> HttpResponse:
-    from exports.admin.batches import download
+class BeyondTheEnd(APIException):
+    """The range asked for begins where the file has ended."""
 
-    return download(request, batch)
+    status_code = 416
+    default_code = "range_not_satisfiable"
+
+    def __init__(self, range: str):
+        super().__init__(f"The file has no such range: {range}.")
 
 
 def in_uids(fact: NotApproved | AlreadyExported) -> Fact:

@@ -91,7 +91,7 @@ class SampleViews(ListRows, ShowRow, NativeViews):
             refused = refused_of(step, chosen, ids, by=self.request.user)
         else:
             self.project(wanted["project"], Power.REVIEW)
-            chosen = filters.found_by(wanted, chosen, self.request)
+            chosen = filters.found_by(filters.SampleFilters, wanted, chosen, self.request)
         reviewed = verb(chosen, by=self.request.user, **asked)
         if not reviewed.done and set(reviewed.causes) == {NotAllowed.code}:
             raise NotAllowed(f"{self.request.user} may not {Power.REVIEW.label} here", power=Power.REVIEW.value)
