@@ -74,6 +74,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_structlog",
     "axes",
     "csp",
@@ -230,6 +232,10 @@ EXPORT_LINK_SECONDS = env.int("EXPORT_LINK_SECONDS", 300, validate=validate.Rang
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
+# Annotating -----------------------------------------------------------------------------------------------------------
+
+TASK_LEASE_MINUTES = env.float("TASK_LEASE_MINUTES", 10, validate=validate.Range(min=0.1))
+
 # Background jobs ------------------------------------------------------------------------------------------------------
 
 JOB_LEASE_SECONDS = env.float("JOB_LEASE_SECONDS", 30, validate=validate.Range(min=1))
@@ -279,6 +285,25 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["labelhub.api.wire.JSONBody"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "labelhub.api.wire.AlwaysJSON",
+    "DEFAULT_SCHEMA_CLASS": "labelhub.api.native.schema.Described",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "LabelHub",
+    "DESCRIPTION": "Raw texts and images in, reviewed training files and fine-tuned models out.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/(v1/|auth/)?",
+    "PREPROCESSING_HOOKS": ["labelhub.api.native.schema.ours_only"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "TaskStatus": "samples.models.Task.Status",
+        "SampleStatus": "samples.models.Sample.Status",
+        "FineTuneStatus": "exports.models.FineTune.Status",
+        "BatchState": "exports.models.Batch.State",
+        "JobState": "labelhub.jobs.models.Job.State",
+    },
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_AUTHENTICATION": [],
 }
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),

@@ -11,6 +11,9 @@ from labelhub.api.dloopiq.envelope import error as dloopiq_error
 from labelhub.api.errors import Doors, plain
 from labelhub.api.label_backend import urls as label_backend
 from labelhub.api.label_backend.envelope import error as label_backend_error
+from labelhub.api.native import urls as native
+from labelhub.api.native.views import documentation
+from labelhub.api.tasks_door import Tasks
 from labelhub.api.uipath import urls as uipath
 from labelhub.api.uipath.envelope import error as uipath_error
 
@@ -24,6 +27,9 @@ urlpatterns = [
     path("api/auth/token/refresh", tokens.RefreshTokenView.as_view()),
     path("api/auth/refresh", tokens.RefreshTokenView.as_view()),
     path("api/v1/", include(dloopiq.urlpatterns)),
+    path("api/schema", documentation.Schema.as_view(), name="schema"),
+    path("api/docs", documentation.Docs.as_view(), name="docs"),
+    path("api/v1/", include(native.paths(tasks=Tasks))),
     path("api/v1/", include(uipath.public)),
     path("api/_private/", include(uipath.private)),
     path("auth/", include(uipath.auth)),
@@ -37,7 +43,6 @@ doors = Doors(
         "/api/export": label_backend_error,
         "/api/training": label_backend_error,
         "/api/v1/exports": dloopiq_error,
-        "/api/v1/tasks": dloopiq_error,
         "/api/v1/datasets": uipath_error,
         "/api/v1/sources": uipath_error,
         "/api/_private": uipath_error,

@@ -8,7 +8,7 @@ from labelhub.accounts.roles import Power
 from .errors import LabelInUse, NameTaken
 from .models import Label, Project
 from .permissions import require
-from .projects import check_label_name
+from .projects import check_label_name, checked_label
 
 
 @transaction.atomic
@@ -22,6 +22,15 @@ def rename_label(label: Label, *, name: str, by) -> Label:
         raise NameTaken(f"{label.project.name} has a label called “{name}” already")
     label.name = name
     label.save(update_fields=["name"])
+    return label
+
+
+def recolour_label(label: Label, *, colour: str, by) -> Label:
+    """Paint `label`, in use or not, with `colour`, as #RRGGBB."""
+    require(by, Power.MANAGE, label.project)
+    label.colour = colour
+    checked_label(label)
+    label.save(update_fields=["colour"])
     return label
 
 

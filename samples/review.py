@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from labelhub.accounts import audit
@@ -75,6 +75,12 @@ def reject_all(samples: QuerySet[Sample], *, by, reason: str) -> Reviewed:
 def reopen_all(samples: QuerySet[Sample], *, by, reason: str = "") -> Reviewed:
     """Reopen those of `samples` that `by` may, and count the others by cause."""
     return _take(REOPEN, samples, by=by, reason=reason)
+
+
+def hindered(step: Step, samples: QuerySet[Sample], *, by) -> dict[str, str]:
+    """For each of `samples`, by uid, the code of what keeps `by` from taking `step` with it; "" where nothing does."""
+    whens = [When(hindrance, then=Value(fact.code)) for fact, hindrance in _hindrances(step, by)]
+    return dict(samples.annotate(cause=Case(*whens, default=Value(""))).values_list("uid", "cause"))
 
 
 @transaction.atomic

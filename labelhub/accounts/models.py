@@ -66,6 +66,26 @@ class AccessKey(models.Model):
         return hmac.compare_digest(self.secret.encode(), secret.encode())
 
 
+class IdempotencyKey(models.Model):
+    """What a request that named a key was told, for a day; `status` is null while it is being answered."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=128)
+    route = models.CharField(max_length=300)
+    fingerprint = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.TextField(blank=True)
+    location = models.CharField(max_length=2000, blank=True)
+    busy_until = models.DateTimeField()
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_once")]
+
+    def __str__(self):
+        return f"{self.route} {self.key}"
+
+
 class AuditEntry(models.Model):
     """One change of state: who turned what from which state into which, when and why."""
 

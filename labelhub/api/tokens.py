@@ -6,6 +6,7 @@ from axes.handlers.proxy import AxesProxyHandler
 from axes.helpers import get_cool_off, get_credentials
 from django.contrib.auth import authenticate
 from django.db import transaction
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.response import Response
@@ -38,10 +39,20 @@ class Credentials(serializers.Serializer):
     password = serializers.CharField(max_length=4096, trim_whitespace=False)
 
 
+class Pair(serializers.Serializer):
+    """What opens for half an hour, and what renews it for a week."""
+
+    status = serializers.ChoiceField(choices=["ok"])
+    access = serializers.CharField()
+    refresh = serializers.CharField()
+
+
 class ObtainToken(TokenView):
     """POST /api/auth/token: {"username", "password"} → {"access", "refresh"}; 429 after too many failures."""
 
+    @extend_schema(request=Credentials, responses=Pair)
     def post(self, request):
+        """A pair of tokens for a user name and a password; 429 after too many failures."""
         given = Credentials(data=request.data)
         given.is_valid(raise_exception=True)
         user = authenticate(request, **given.validated_data)
@@ -58,7 +69,9 @@ class Renewal(serializers.Serializer):
 class RefreshTokenView(TokenView):
     """POST /api/auth/token/refresh: {"refresh"} → a new pair; the old refresh token is void."""
 
+    @extend_schema(request=Renewal, responses=Pair)
     def post(self, request):
+        """A new pair for a refresh token, which is void from then on."""
         given = Renewal(data=request.data)
         given.is_valid(raise_exception=True)
         return Response(pair_of(renew(given.validated_data["refresh"])))

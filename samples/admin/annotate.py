@@ -10,7 +10,7 @@ from django.utils.http import urlencode
 from labelhub.accounts.roles import Power
 from labelhub.admin import page
 from labelhub.facts import Fact
-from samples import annotating
+from samples import annotating, assigning
 from samples.models import Annotation, Project, Task
 
 from .answers import FEW, answer_in, choices_of, colours_of
@@ -45,7 +45,7 @@ def annotate(request, name):
         return take_answer(request, project, skipped)
     if "again" in request.GET:
         return keep_skipped(request, project, [])
-    task = asked_for(request, project) or annotating.next_task(project, user=request.user, skipping=skipped)
+    task = asked_for(request, project) or next_for(request, project, skipped)
     colours = colours_of(project)
     open_count = project.tasks.open().count()
     mine = Annotation.objects.filter(annotator=request.user, task__project=project)
@@ -80,12 +80,19 @@ def asked_for(request, project):
     return task
 
 
+def next_for(request, project, skipped):
+    """The task that is the visitor's for the next minutes; None where none is left for him."""
+    assignment = assigning.take_next(project, user=request.user, skipping=skipped)
+    return assignment and assignment.task
+
+
 def take_answer(request, project, skipped):
     pk = request.POST.get("task", "")
     task = project.tasks.filter(pk=pk).first() if pk.isdecimal() else None
     if task is None:
         raise Http404
     if "skip" in request.POST:
+        assigning.release(task, user=request.user)
         return keep_skipped(request, project, [*skipped, task.pk])
     lead_time = request.POST.get("lead_time_ms", "")
     try:

@@ -1,5 +1,6 @@
 """The tables of curation, a file for each place a row passes: projects, datasets, tasks, samples."""
 
+from .assignments import Assignment
 from .datasets import Dataset, Source
 from .duplicates import ClusterMember, DuplicateBand
 from .projects import Label, Membership, Project
@@ -10,6 +11,7 @@ from .tasks import Annotation, AnnotationLabel, Prediction, Task, TaskLabel
 __all__ = [
     "Annotation",
     "AnnotationLabel",
+    "Assignment",
     "ClusterMember",
     "Dataset",
     "DuplicateBand",

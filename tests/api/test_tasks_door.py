@@ -43,7 +43,7 @@ def room_of(method, data=b""):
         ("project", "dloopiq"),
         ({"project": "p", "content": "x"}, "native"),
         ({"project": "p", "type": "BINARY_CHOICE", "content": "x", "options": ["a", "b"]}, "native"),
-        ([{"project": "p", "content": "x"}], "native"),
+        ([{"project": "p", "content": "x"}], "dloopiq"),
     ],
 )
 def test_a_body_that_names_its_project_is_for_our_own_api(body, room):

@@ -8,13 +8,12 @@ from django.db import connection, connections
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
 from samples import review
-from samples.annotating import annotate, next_task
+from samples.annotating import annotate
 from samples.errors import NotAllowed, WrongState
 from samples.models import Annotation, AnnotationLabel, Sample, Task
 from samples.settling import decide
 from samples.task_types import InvalidAnswer
 from tests.factories import (
-    make_annotation,
     make_member,
     make_project,
     make_settled_task,
@@ -236,51 +235,3 @@ def test_the_last_two_answers_at_once_settle_the_task_once():
         task.refresh_from_db()
         assert (task.status, task.vote_shares) == ("COMPLETED", {"Positif": 1.0})
     assert Sample.objects.count() == 10
-
-
-def test_the_next_task_is_the_oldest_open_one_that_the_user_has_not_answered(django_assert_num_queries):
-    project = make_project()
-    first, second, third = (make_task(project) for _ in range(3))
-    me, other = members(project, 2)
-    make_task(make_project())
-    annotate(second, by=other, answer={"label": "Positif"})
-    assert next_task(project, user=me) == first
-    annotate(first, by=me, answer={"label": "Positif"})
-    assert next_task(project, user=me) == second
-    annotate(second, by=me, answer={"label": "Positif"})
-    with django_assert_num_queries(1):
-        assert next_task(project, user=me) == third
-    annotate(third, by=me, answer={"label": "Positif"})
-    assert next_task(project, user=me) is None
-    assert next_task(project, user=other) == first
-
-
-def test_the_next_task_still_needs_answers():
-    project = make_project(validations_needed=1)
-    enough = make_task(project, status=Task.Status.VALIDATING)
-    make_annotation(enough)
-    make_settled_task(project)
-    assert next_task(project, user=make_member(project)) is None
-
-
-def test_an_item_may_need_more_or_fewer_answers_than_its_project():
-    project = make_project(validations_needed=2)
-    quick, slow = make_task(project, validations_needed=1), make_task(project, validations_needed=3)
-    one, two, three = members(project)
-    annotate(quick, by=one, answer={"label": "Positif"})
-    assert quick.status == "COMPLETED"
-    for person in (one, two):
-        annotate(slow, by=person, answer={"label": "Positif"})
-    assert slow.status == "VALIDATING"
-    assert next_task(project, user=three) == slow
-    annotate(slow, by=three, answer={"label": "Positif"})
-    assert slow.status == "COMPLETED"
-    assert next_task(project, user=make_member(project)) is None
-
-
-def test_nobody_is_asked_in_a_project_where_he_may_not_answer():
-    project = make_project()
-    task = make_task(project)
-    assert next_task(project, user=make_user()) is None
-    assert next_task(project, user=make_member(project, Role.VIEWER)) is None
-    assert next_task(project, user=make_superuser()) == task

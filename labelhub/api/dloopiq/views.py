@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
-from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from exports.files import File, file_of
@@ -12,7 +11,7 @@ from samples.models import Task
 
 from .envelope import DLoopIQView
 from .orders import expected_ms, place
-from .serializers import export_question, order_in, ordered_body, task_body
+from .serializers import export_question, order_in, ordered_body
 
 
 class Exports(DLoopIQView):
@@ -60,13 +59,3 @@ class Tasks(DLoopIQView):
         answer = Response(ordered_body(task, expected_ms=expected_ms(task.project)), status=201)
         answer["Location"] = f"{request.path}/{task.uid}"
         return answer
-
-
-class OneTask(DLoopIQView):
-    """GET: how far a task is, and its label once there is one."""
-
-    def get(self, request, uid):
-        task = Task.objects.visible_to(request.user).select_related("project").filter(uid=uid).first()
-        if task is None:
-            raise NotFound(f"No such task: {uid[:80]}")
-        return Response(task_body(task))

@@ -1,0 +1,23 @@
+"""The nouns that are ours under /api/v1."""
+
+from django.urls import URLPattern
+from rest_framework.routers import SimpleRouter
+
+from .views import exports, jobs, projects, samples
+from .views.tasks import AnnotationViews, PredictionViews, TaskViews
+
+
+def paths(*, tasks: type[TaskViews]) -> list[URLPattern]:
+    """All of them; `tasks` are the views of tasks, whose address another room shares."""
+    router = SimpleRouter(trailing_slash=False)
+    router.register("projects", projects.ProjectViews, basename="projects")
+    router.register("labels", projects.LabelViews, basename="labels")
+    router.register("tasks", tasks, basename="tasks")
+    router.register("annotations", AnnotationViews, basename="annotations")
+    router.register("predictions", PredictionViews, basename="predictions")
+    router.register("samples", samples.SampleViews, basename="samples")
+    router.register("batches", exports.BatchViews, basename="batches")
+    router.register("finetunes", exports.FineTuneViews, basename="finetunes")
+    router.register("models", exports.ModelViews, basename="models")
+    router.register("jobs", jobs.JobViews, basename="jobs")
+    return router.urls

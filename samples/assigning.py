@@ -1,0 +1,113 @@
+"""Assigning: the next task for an annotator, lent to him for a while, so that nobody is asked in vain."""
+
+import random
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from labelhub.accounts.roles import Power
+
+from .errors import InvalidValue
+from .models import Annotation, Assignment, Project, Task
+from .permissions import require
+
+OPEN = (Task.Status.PENDING, Task.Status.VALIDATING)
+
+
+def take_next(project: Project, *, user, order: str = "oldest", skipping: Collection[int] = ()) -> Assignment | None:
+    """Lend `user` the next task of `project` for TASK_LEASE_MINUTES; None where none is left for him.
+
+    Who holds one is given the same again, for as long again. A task is lent to as many at once as it still needs
+    answers. `order` is a name in ORDERS; `skipping` holds the ids of tasks that he passed over.
+    """
+    require(user, Power.ANNOTATE, project)
+    pick = picker(order)
+    mine = Assignment.objects.filter(annotator=user, task__project=project)
+    mine.filter(until__lte=timezone.now()).delete()
+    waiting = waiting_for(user, project=project, skipping=skipping)
+    held = mine.filter(task__in=waiting.filter(assignments__annotator=user).values("pk"))
+    pk = held.values_list("task_id", flat=True).first()
+    while pk is not None or (pk := pick(waiting)) is not None:
+        if assignment := _lend(waiting, pk, user=user):
+            return assignment
+        pk = None  # somebody was faster: look again
+    return None
+
+
+def release(task: Task, *, user) -> bool:
+    """Give `task` back before its time, unanswered; False where `user` did not hold it."""
+    gone, _ = Assignment.objects.filter(task=task, annotator=user).delete()
+    return bool(gone)
+
+
+def waiting_for(user, *, project: Project, skipping: Collection[int] = ()) -> QuerySet[Task]:
+    """The open tasks of `project` that `user` has not answered and that others, by now, do not answer enough."""
+    given = _count(Annotation.objects.all())
+    lent = _count(Assignment.objects.live().exclude(annotator=user))
+    return (
+        Task.objects.where(user, Power.ANNOTATE)
+        .filter(project=project)
+        .unanswered_by(user)
+        .exclude(pk__in=skipping)
+        .alias(given=given, lent=lent)
+        .filter(given__lt=Coalesce("validations_needed", "project__validations_needed") - F("lent"))
+    )
+
+
+def _count(rows):
+    counted = rows.filter(task=OuterRef("pk")).order_by().values("task").annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(counted), 0)
+
+
+@transaction.atomic
+def _lend(waiting, pk, *, user):
+    """Write the assignment of task `pk`, if under its lock it is still among those `waiting`; else None."""
+    Task.objects.select_for_update().filter(pk=pk).values_list("pk").first()
+    task = waiting.filter(pk=pk).select_related("project", "source").first()  # a new look: others may have come first
+    if task is None:
+        return None
+    until = timezone.now() + timedelta(minutes=settings.TASK_LEASE_MINUTES)
+    assignment = Assignment(task=task, annotator=user, until=until)
+    Assignment.objects.bulk_create(  # one statement, whether he held it before or not
+        [assignment], update_conflicts=True, unique_fields=["task", "annotator"], update_fields=["until"]
+    )
+    return assignment
+
+
+# Which first ----------------------------------------------------------------------------------------------------------
+
+
+def oldest(waiting: QuerySet[Task], *, last: bool = False) -> int | None:
+    """The id of the first of `waiting` (or of the last).
+
+    The first of each open state is looked up in the index on (project, status, id), and the older of the two taken.
+    """
+    order = "-pk" if last else "pk"
+    firsts = [Subquery(waiting.filter(status=status).order_by(order).values("pk")[:1]) for status in OPEN]
+    found = Task.objects.filter(Q(pk=firsts[0]) | Q(pk=firsts[1]))
+    return found.order_by(order).values_list("pk", flat=True).first()
+
+
+def at_random(waiting: QuerySet[Task]) -> int | None:
+    """The id of the first of `waiting` after a random place between the oldest and the newest: cheap in any number."""
+    first, last = oldest(waiting), oldest(waiting, last=True)
+    if first is None or last is None:
+        return None
+    return oldest(waiting.filter(pk__gte=random.randint(first, last)))
+
+
+ORDERS: Mapping[str, Callable[[QuerySet[Task]], int | None]] = {"oldest": oldest, "random": at_random}
+
+
+def picker(order: str) -> Callable[[QuerySet[Task]], int | None]:
+    """The rule called `order`; InvalidValue, naming the known ones, where there is none."""
+    try:
+        return ORDERS[order]
+    except KeyError:
+        known = list(ORDERS)
+        raise InvalidValue(f"order is {order!r}; it may be {' or '.join(known)}", field="order", known=known) from None

@@ -1,0 +1,294 @@
+"""Batches, their files, fine-tunes, models and jobs over the API."""
+
+import json
+from hashlib import sha256
+
+import pytest
+
+from exports.models import Batch, FineTune, ModelTag, ModelVersion
+from labelhub.accounts.models import AuditEntry
+from labelhub.accounts.roles import Role
+from labelhub.jobs import queue
+from labelhub.jobs.models import Job
+from labelhub.jobs.worker import bring_to_end
+from tests.exports.training import batch_of, opinions
+from tests.factories import make_batch, make_member, make_project, make_sample, make_samples, make_task
+
+from .conftest import Caller, refused
+
+pytestmark = pytest.mark.django_db
+
+
+def ready(caller, **asked):
+    """A batch of the project `reviews`, written."""
+    told = caller.post("batches", {"project": "reviews", "format": "jsonl"} | asked, 202).json()
+    bring_to_end(Job.objects.get(pk=told["job"]))
+    return caller.get(f"batches/{told['id']}").json()
+
+
+def test_a_batch_is_gathered_written_and_downloaded(manager, project):
+    make_samples(5, project)
+    told = ready(manager)
+    assert (told["state"], told["sample_count"], told["progress"], told["project"]) == ("READY", 5, 100, "reviews")
+    answer = manager.get(f"batches/{told['id']}/file")
+    data = b"".join(answer.streaming_content)
+    assert len(data.splitlines()) == 5 and sha256(data).hexdigest() == told["sha256"]
+    assert answer["ETag"] == f'"{told["sha256"]}"' and "attachment" in answer["Content-Disposition"]
+    assert manager.get(f"batches/{told['id']}/file", 304, if_none_match=answer["ETag"])
+    part = manager.get(f"batches/{told['id']}/file", 206, range="bytes=10-19")
+    assert b"".join(part.streaming_content) == data[10:20] and part["Content-Range"].endswith(f"/{len(data)}")
+    assert refused(manager.ask("GET", f"batches/{told['id']}/file", range="bytes=99999-"), 416, "range_not_satisfiable")
+    manifest = manager.get(f"batches/{told['id']}/manifest").json()
+    assert (manifest["samples"], manifest["file"]["sha256"]) == (5, told["sha256"])
+
+
+def test_a_batch_in_shards_gives_each_of_its_files(manager, project):
+    make_samples(6, project)
+    told = manager.post("batches", {"project": "reviews", "format": "jsonl", "shards": 2}, 202).json()
+    while job := Job.objects.unfinished().order_by("pk").first():
+        bring_to_end(job)
+    names = [part["name"] for part in manager.get(f"batches/{told['id']}/manifest").json()["parts"]]
+    address = f"batches/{told['id']}/file?name="
+    lines = [line for name in names for line in b"".join(manager.get(address + name).streaming_content).splitlines()]
+    assert len(names) == 2 and len(set(lines)) == 6
+    assert refused(manager.ask("GET", address + "other"), 400, "in_shards")
+    assert refused(manager.ask("GET", address + "%00"), 400, "invalid")
+
+
+def test_a_batch_may_carry_tasks_as_they_stand(manager, viewer, project):
+    make_samples(3, project)
+    make_task(project, "Open")
+    body = {"tasks": {"project": "reviews", "status": ["PENDING", "COMPLETED"]}, "format": "json"}
+    told = ready(manager, **body)
+    assert (told["carries"], told["sample_count"], told["selection"]) == ("TASKS", 4, {"tasks": body["tasks"]})
+    assert refused(viewer.post("batches", body), 403, "not_allowed")
+    assert refused(manager.post("batches", body | {"allow_reexport": True}), 400, "invalid")
+    assert refused(manager.post("batches", body | {"ids": ["0" * 16]}), 400, "invalid")
+    assert refused(manager.post("batches", body | {"tasks": {"project": "moon"}}), 404, "not_found")
+
+
+def test_ids_are_the_samples_own_and_all_or_none(manager, project):
+    first, second, waiting = make_sample(project), make_sample(project), make_sample(project, status="PENDING")
+    foreign = make_sample(make_project())
+    for stranger, code in ((waiting.uid, "not_approved"), (foreign.uid, "not_approved"), ("0" * 16, "not_approved")):
+        answer = manager.post("batches", {"ids": [first.uid, stranger], "format": "csv"})
+        assert refused(answer, 409, code)
+        assert answer.json()["details"]["ids"] == [stranger] and stranger in answer.json()["message"]
+    assert not Batch.objects.exists()
+    told = manager.post("batches", {"ids": [first.uid], "format": "csv"}, 202).json()
+    assert (told["project"], told["sample_count"]) == ("reviews", 1)
+    answer = manager.post("batches", {"ids": [first.uid, second.uid], "format": "csv"})
+    assert refused(answer, 409, "already_exported") and answer.json()["details"]["ids"] == [first.uid]
+    manager.post("batches", {"ids": [first.uid], "format": "csv", "allow_reexport": True}, 202)
+
+
+def test_a_filter_and_a_split(manager, project):
+    make_samples(20, project)
+    body = {"filter": {"project": "reviews", "label": "Positif"}, "format": "openai", "ratios": [0.8, "0.1", 0.1]}
+    told = manager.post("batches", body | {"seed": "7", "stratify": True}, 202).json()
+    assert (told["sample_count"], told["ratios"], told["seed"]) == (10, ["0.8", "0.1", "0.1"], "7")
+    assert told["selection"] == {"filter": {"project": "reviews", "label": "Positif"}}
+    assert told["path"].endswith(".zip")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"format": "xml"}, "invalid"),
+        ({"format": None}, "invalid"),
+        ({"ratios": "0.5/0.5/0.5"}, "bad_split"),
+        ({"ratios": 5}, "invalid"),
+        ({"ratios": ["a", "b", "c"]}, "bad_split"),
+        ({"destination": "moon"}, "unknown_destination"),
+        ({"options": {"loud": True}}, "bad_options"),
+        ({"seed": "x" * 65}, "invalid"),
+        ({"seed": 5}, "invalid"),
+        ({"stratify": "yes"}, "invalid"),
+        ({"shard": 3}, "invalid"),
+        ({"filter": {"project": "elsewhere"}}, "invalid"),
+        ({"ids": ["0" * 16], "filter": {"project": "reviews"}}, "invalid"),
+    ],
+    ids=str,
+)
+def test_a_batch_that_cannot_be_is_refused_and_takes_nothing(manager, project, change, code):
+    make_samples(2, project)
+    assert refused(manager.post("batches", {"project": "reviews", "format": "jsonl"} | change), 400, code)
+    assert not Batch.objects.exists() and not Job.objects.exists()
+
+
+def test_nothing_to_export_and_nothing_said(manager):
+    assert refused(manager.post("batches", {"format": "jsonl"}), 400, "invalid")
+    assert refused(manager.post("batches", {"project": "reviews", "format": "jsonl"}), 400, "empty_batch")
+
+
+def test_the_same_request_twice_is_one_batch(manager, project):
+    make_samples(2, project)
+    body = {"project": "reviews", "format": "jsonl"}
+    first = manager.post("batches", body, 202, idempotency_key="nightly-1")
+    again = manager.post("batches", body, 202, idempotency_key="nightly-1")
+    assert first.json() == again.json() and first["Location"] == again["Location"]
+    assert again["Idempotency-Replayed"] == "true" and "Idempotency-Replayed" not in first
+    assert Batch.objects.count() == 1
+    other = manager.post("batches", body | {"seed": "1"}, idempotency_key="nightly-1")
+    assert refused(other, 422, "idempotency_key_reused")
+
+
+def test_a_batch_is_cancelled_and_its_samples_are_free(manager, project):
+    make_samples(2, project)
+    body = {"project": "reviews", "format": "jsonl"}
+    address = f"batches/{manager.post('batches', body, 202).json()['id']}"
+    assert refused(manager.ask("GET", f"{address}/file"), 409, "not_ready")
+    assert refused(manager.ask("GET", f"{address}/manifest"), 409, "not_ready")
+    assert refused(manager.post(f"{address}/retry"), 409, "wrong_state")
+    assert manager.post(f"{address}/cancel", expect=200).json() == {"cancelled": True}
+    assert manager.post(f"{address}/cancel", expect=200).json() == {"cancelled": False}
+    assert manager.get(address).json()["state"] == "CANCELLED"
+    manager.post("batches", body, 202)
+
+
+def test_a_failed_batch_is_tried_again(manager, project):
+    batch = make_batch(project, state="FAILED", error="the disk was full", created_by=manager.user)
+    told = manager.post(f"batches/{batch.uuid}/retry", expect=202).json()
+    assert (told["state"], told["error"]) == ("QUEUED", "")
+
+
+def test_who_may_not_export_sees_no_batch(viewer, reviewer, stranger, project):
+    make_samples(2, project)
+    batch = make_batch(project)
+    for caller in (viewer, reviewer, stranger):
+        assert caller.all("batches") == []
+        for address in (f"batches/{batch.uuid}", f"batches/{batch.uuid}/file", f"batches/{batch.uuid}/manifest"):
+            assert refused(caller.ask("GET", address), 404, "not_found")
+        assert refused(caller.post(f"batches/{batch.uuid}/cancel"), 404, "not_found")
+    ids = [sample.uid for sample in project.samples.all()]
+    for body in ({"project": "reviews"}, {"ids": ids}, {"filter": {"project": "reviews"}}):
+        assert refused(viewer.post("batches", body | {"format": "jsonl"}), 403, "not_allowed")
+    assert refused(stranger.post("batches", {"project": "reviews", "format": "jsonl"}), 404, "not_found")
+    assert refused(stranger.post("batches", {"ids": ids, "format": "jsonl"}), 409, "not_approved")
+    assert Batch.objects.count() == 1
+
+
+def test_a_batch_over_projects_is_for_those_who_see_all(boss, project):
+    both = Caller(make_member(project, Role.MANAGER))
+    other = make_project()
+    make_member(other, Role.MANAGER, user=both.user)
+    ids = [make_sample(project).uid, make_sample(other).uid]
+    assert refused(both.post("batches", {"ids": ids, "format": "jsonl"}), 400, "invalid")
+    assert boss.post("batches", {"ids": ids, "format": "jsonl"}, 202).json()["project"] is None
+
+
+def test_lists_are_filtered_and_cost_the_same(manager, project, django_assert_num_queries):
+    from tests.world import fill
+
+    fill(project, 10, owner=manager.user)
+    lists = ["batches", "finetunes", "models", "jobs"]
+
+    def costs():
+        found = []
+        for noun in lists:
+            with django_assert_num_queries(6, exact=False) as queries:
+                manager.get(f"{noun}?limit=200")
+            found.append(len(queries))
+        return found
+
+    manager.get("jobs")
+    at_ten = costs()
+    fill(project, 40, owner=manager.user)
+    assert costs() == at_ten
+    assert len(manager.all("batches?state=READY&format=jsonl&limit=7&project=reviews")) == 50
+    assert len(manager.all("finetunes?status=SUCCESS&provider=local&limit=20")) == 50
+    tag = ModelTag.objects.first()
+    assert [row["tags"] for row in manager.all(f"models?tag={tag.name}")] == [[tag.name]]
+    batch = Batch.objects.first()
+    assert len(manager.all(f"finetunes?batch={batch.uuid}")) == 1
+    assert refused(manager.ask("GET", "finetunes?batch=x"), 400, "invalid")
+
+
+# Fine-tunes and models ------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_trains_a_model_that_can_be_tagged(boss):
+    batch = batch_of(opinions(), by=boss.user)
+    told = boss.post("finetunes", {"batch": str(batch.uuid)}, 202, idempotency_key="train").json()
+    assert (told["status"], told["provider"], told["batch"]) == ("SUBMITTING", "local", str(batch.uuid))
+    assert boss.post("finetunes", {"batch": str(batch.uuid)}, 202, idempotency_key="train").json() == told
+    assert refused(boss.post("finetunes", {"batch": str(batch.uuid)}), 409, "already_started")
+    bring_to_end(Job.objects.get(pk=told["job"]))
+    done = boss.post(f"finetunes/{told['id']}/refresh", expect=200).json()
+    assert (done["status"], done["progress"]) == ("SUCCESS", 100) and done["metrics"]["accuracy"] > 0.5
+    (model,) = boss.all(f"models?finetune={told['id']}")
+    assert model["name"] == f"{batch.project.name}@1" and model["tags"] == []
+    assert boss.put(f"models/{model['id']}/tags/prod").json()["tags"] == ["prod"]
+    assert boss.post(f"finetunes/{told['id']}/cancel", expect=200).json() == {"cancelled": False}
+
+
+def test_a_tag_moves_and_every_move_is_noted(manager, viewer, stranger, project):
+    versions = []
+    for number in (1, 2):
+        finetune = FineTune.objects.create(batch=make_batch(project), status="SUCCESS")
+        versions.append(ModelVersion.objects.create(project=project, version=number, finetune=finetune))
+    first, second = (f"models/{version.pk}" for version in versions)
+    assert refused(viewer.ask("PUT", f"{first}/tags/prod"), 403, "not_allowed")
+    assert refused(stranger.ask("PUT", f"{first}/tags/prod"), 404, "not_found")
+    manager.put(f"{first}/tags/prod")
+    manager.put(f"{first}/tags/prod")
+    assert manager.put(f"{second}/tags/prod").json()["tags"] == ["prod"]
+    assert manager.get(first).json()["tags"] == []
+    manager.delete(f"{first}/tags/prod")  # it does not carry it: nothing to do
+    manager.delete(f"{second}/tags/prod")
+    assert not ModelTag.objects.exists()
+    trail = AuditEntry.objects.filter(subject="modeltag").order_by("pk").values_list("action", "before", "after")
+    assert list(trail) == [
+        ("tag", "", "reviews@1"),
+        ("tag", "reviews@1", "reviews@2"),
+        ("untag", "reviews@2", ""),
+    ]
+    assert refused(manager.ask("PUT", f"{first}/tags/{'x' * 65}"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"batch": "x"}, "invalid"),
+        ({"provider": "moon"}, "invalid"),
+        ({"hyperparameters": []}, "invalid"),
+        ({"hyperparameters": {"loudness": 11}}, "unsuitable"),
+        ({"model": "x" * 201}, "invalid"),
+        ({"again": 1}, "invalid"),
+    ],
+    ids=str,
+)
+def test_a_fine_tune_that_cannot_be_is_refused(boss, change, code):
+    batch = batch_of(opinions(), by=boss.user)
+    assert refused(boss.post("finetunes", {"batch": str(batch.uuid)} | change), 400, code)
+    assert not FineTune.objects.exists()
+
+
+def test_fine_tunes_need_a_file_and_the_power(manager, viewer, project):
+    batch = make_batch(project)
+    assert refused(manager.post("finetunes", {"batch": str(batch.uuid)}), 409, "not_ready")
+    buyer = Caller(make_member(project, Role.BUYER))
+    assert refused(buyer.post("finetunes", {"batch": str(batch.uuid)}), 403, "not_allowed")
+    assert refused(viewer.post("finetunes", {"batch": str(batch.uuid)}), 404, "not_found")
+
+
+# Jobs -----------------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_one_s_own_and_can_be_stopped(manager, viewer, boss, project):
+    make_samples(2, project)
+    manager.post("batches", {"project": "reviews", "format": "jsonl"}, 202)
+    (job,) = manager.all("jobs?state=QUEUED&kind=exports.write_batch")
+    assert (job["owner"], job["progress"]) == (manager.user.username, 0) and "params" not in job
+    assert viewer.all("jobs") == [] and [row["id"] for row in boss.all("jobs")] == [job["id"]]
+    assert refused(viewer.ask("GET", f"jobs/{job['id']}"), 404, "not_found")
+    assert refused(viewer.post(f"jobs/{job['id']}/cancel"), 404, "not_found")
+    assert manager.post(f"jobs/{job['id']}/cancel", expect=200).json() == {"cancelled": True}
+    assert manager.get(f"jobs/{job['id']}").json()["state"] == "CANCELLED"
+    assert Batch.objects.get().state == "CANCELLED", "the batch has heard of it"
+    claimed = queue.submit("exports.write_batch", {"batch": 0}, by=manager.user)
+    queue.claim(claimed.pk)
+    queue.renew(Job.objects.get(pk=claimed.pk), progress=40, message="writing")
+    told = manager.get(f"jobs/{claimed.pk}").json()
+    assert (told["state"], told["progress"], told["message"]) == ("RUNNING", 40, "writing")
+    assert json.dumps(told)
