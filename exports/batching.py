@@ -1,7 +1,6 @@
-"""Batches: approved samples are gathered once, and written by a job to one file at a destination."""
+"""Batches: samples or tasks are gathered once, and written by a job to one file at a destination."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any, BinaryIO
 
 import structlog
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, Value
+from django.db.models import Exists, OuterRef, QuerySet, Value
 from django.utils import timezone
 
 from labelhub import __version__
@@ -18,15 +17,16 @@ from labelhub.accounts.roles import Power
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 from labelhub.setwise import Ids, insert_select
-from samples.models import Project, Sample
+from samples.models import Project
 from samples.models.samples import SampleQuerySet
+from samples.models.tasks import TaskQuerySet
 
 from . import destinations, formats, rows, splits
+from .carried import CarriedTasks, carried_by, label_counts, parts_of
 from .context import label_map, projects_of, prompts_of
-from .errors import AlreadyExported, BadSplit, EmptyBatch, NotApproved, NotReady, WrongState
+from .errors import AlreadyExported, BadSplit, EmptyBatch, NotApproved, NotReady, UnknownTasks, WrongState
 from .files import File, writable
 from .formats import Context
-from .formats.context import LABELLED
 from .formats.shape import Prompt
 from .models import Batch, BatchItem
 
@@ -38,6 +38,7 @@ Split, State = BatchItem.Split, Batch.State
 FOLDER = "export"
 SEED_LENGTH = 64
 LARGEST_ID = 2**63 - 1
+FREE = {"approved": "every sample no batch carries"}
 IDS_KEPT = 1000  # in `selection`; the items hold every one of them
 
 
@@ -64,51 +65,116 @@ def gather(
     With `ids` exactly these of `samples`, or none at all; else every approved one that no batch carries. Samples of
     projects in which `by` may not export are not found. `selection` is what the batch remembers of the question.
     """
-    shape = formats.get(format)
-    formats.check_options(shape, options or {})
-    shares = None if ratios is None else splits.parse(ratios)
-    seed = str(seed)
-    if len(seed) > SEED_LENGTH:
-        raise BadSplit(f"a seed has at most {SEED_LENGTH} characters, not {len(seed)}")
-    destination = destination or destinations.default()
-    destinations.storage_of(destination)
-    within = rows.unsliced(samples).where(by, Power.EXPORT)
-    if project is not None:
-        within = within.filter(project=project)
+    asked = Asked(format, ratios, seed, stratify, destination, options)
+    within = _within(samples, by=by, project=project)
     with transaction.atomic():
-        batch = Batch.objects.create(
-            project=project,
-            format=shape.name,
-            options=dict(options or {}),
-            ratios=None if shares is None else [f"{share:f}" for share in shares],
-            seed=seed,
-            is_stratified=stratify and shares is not None,
-            allows_reexport=allow_reexport,
-            selection=dict(selection) if selection is not None else _described(ids),
-            destination=destination,
-            created_by=by,
-        )
-        _take(writable(within.approved(), shape), ids, batch)
-        _freeze(batch, shape)
-        batch.job = queue.submit("exports.write_batch", {"batch": batch.pk}, by=by)
-        batch.save(update_fields=["project", "sample_count", "label_map", "path", "job"])
-        audit.record(batch, "gather", by=by, after=State.QUEUED)
+        batch = asked.batch(by=by, project=project, allows_reexport=allow_reexport)
+        batch.selection = dict(selection) if selection is not None else _described(ids, FREE)
+        batch.save()
+        _take(writable(within.approved(), asked.shape), ids, batch)
+        _freeze(batch, asked.shape, carried_by(batch).rows())
+        _submit(batch, "gather", by=by)
     return batch
 
 
-def _described(ids):
+def gather_tasks(
+    tasks: TaskQuerySet,
+    *,
+    by,
+    format: str,
+    project: Project | None = None,
+    ids: Collection[int] | None = None,
+    ratios: str | Sequence[Any] | None = None,
+    seed: str = "0",
+    stratify: bool = False,
+    destination: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    selection: Mapping[str, Any] | None = None,
+) -> Batch:
+    """Have these tasks written as they stand, settled or not: a batch that claims nothing and asks nobody's approval.
+
+    With `ids` exactly these of `tasks`, else UnknownTasks; tasks of projects in which `by` may not export are not found.
+    Which tasks is settled now, what they say when they are written: one deleted meanwhile is left out.
+    """
+    asked = Asked(format, ratios, seed, stratify, destination, options)
+    within = _within(tasks, by=by, project=project)
+    with transaction.atomic():
+        batch = asked.batch(by=by, project=project, carries=Batch.Carries.TASKS)
+        batch.selection = dict(selection) if selection is not None else _described(ids, {"tasks": "every task"})
+        batch.save()
+        chosen = writable(within, asked.shape)
+        if ids is not None:
+            chosen = chosen.filter(pk__in=Ids(sorted(_possible(ids))))
+        batch.sample_count = CarriedTasks(batch).take(chosen)
+        if ids is not None and batch.sample_count < len(set(ids)):
+            unknown = sorted(set(ids) - set(chosen.values_list("pk", flat=True)))
+            raise UnknownTasks(f"unknown here, or of no use to {format}: {_listed(unknown, 'tasks')}", ids=unknown)
+        if not batch.sample_count:
+            raise EmptyBatch("nothing to export: no task was selected")
+        _freeze(batch, asked.shape, chosen)
+        _submit(batch, "gather", by=by)
+    return batch
+
+
+class Asked:
+    """What a new batch is to look like, refused here if it cannot be: before a row is taken."""
+
+    def __init__(self, format, ratios, seed, stratify, destination, options):
+        self.shape = formats.get(format)
+        formats.check_options(self.shape, options or {})
+        self.options = dict(options or {})
+        self.shares = None if ratios is None else splits.parse(ratios)
+        self.stratify = stratify
+        self.seed = str(seed)
+        if len(self.seed) > SEED_LENGTH:
+            raise BadSplit(f"a seed has at most {SEED_LENGTH} characters, not {len(self.seed)}")
+        self.destination = destination or destinations.default()
+        destinations.storage_of(self.destination)
+
+    def batch(self, *, by, **fields) -> Batch:
+        """The batch, not saved yet."""
+        return Batch(
+            format=self.shape.name,
+            options=self.options,
+            ratios=None if self.shares is None else [f"{share:f}" for share in self.shares],
+            seed=self.seed,
+            is_stratified=self.stratify and self.shares is not None,
+            destination=self.destination,
+            created_by=by,
+            **fields,
+        )
+
+
+def _within(chosen: QuerySet, *, by, project):
+    within = rows.unsliced(chosen).where(by, Power.EXPORT)  # type: ignore[attr-defined]  # of samples and of tasks
+    return within if project is None else within.filter(project=project)
+
+
+def _submit(batch, action, *, by):
+    """Have the batch written; its state and its audit row say so."""
+    batch.job = queue.submit("exports.write_batch", {"batch": batch.pk}, by=by)
+    batch.save(update_fields=["project", "sample_count", "label_map", "path", "job"])
+    audit.record(batch, action, by=by, after=State.QUEUED)
+
+
+def _possible(ids):
+    """Those that a database can look for."""
+    return {id for id in ids if 0 < id <= LARGEST_ID}
+
+
+def _described(ids, everything):
+    """What the batch remembers of the question when the caller does not say."""
     if ids is None:
-        return {"approved": "every sample no batch carries"}
+        return everything
     kept = sorted(set(ids))
     return {"ids": kept} if len(kept) <= IDS_KEPT else {"ids": {"count": len(kept), "from": kept[0], "to": kept[-1]}}
 
 
 def _take(approved, ids, batch):
     """Claim the samples: one statement, in which the database sees to it that nobody else has them."""
-    wanted = None if ids is None else {id for id in ids if 0 < id <= LARGEST_ID}
     free = approved
-    if wanted is not None:
-        free = free.filter(pk__in=Ids(sorted(wanted)))
+    if ids is not None:
+        free = free.filter(pk__in=Ids(sorted(_possible(ids))))
     elif not batch.allows_reexport:
         free = free.filter(~Exists(BatchItem.objects.claims().filter(sample=OuterRef("pk"))))
     # Everybody in the same order: of two who take the same samples one waits, and never both for each other.
@@ -140,14 +206,13 @@ def _missing(ids, found, batch):
     return AlreadyExported(f"carried by another batch already: {_listed(taken)}", ids=taken)
 
 
-def _listed(ids, most=20):
+def _listed(ids, what="samples", most=20):
     names = ", ".join(str(id) for id in ids[:most])
-    return f"samples {names}" + (f", … ({len(ids)} in all)" if len(ids) > most else "")
+    return f"{what} {names}" + (f", … ({len(ids)} in all)" if len(ids) > most else "")
 
 
-def _freeze(batch, shape):
+def _freeze(batch, shape, taken):
     """Fix what the rows alone do not say: project, label indices, the file's name; prompts are only looked at."""
-    taken = _samples_of(batch)
     projects = [batch.project_id] if batch.project_id else projects_of(taken)
     if len(projects) == 1:
         batch.project_id = projects[0]
@@ -157,10 +222,6 @@ def _freeze(batch, shape):
     batch.path = _path(batch, 8)
     if _is_another_s(batch, batch.path):
         batch.path = _path(batch, 32)
-
-
-def _samples_of(batch):
-    return Sample.objects.filter(batch_items__batch=batch)
 
 
 def _path(batch, digits):
@@ -196,8 +257,7 @@ def write(batch: Batch, progress: Progress) -> None:
         _begin(batch, storage)
         undo.callback(_this_run(batch).update, state=State.QUEUED)
         progress(0, batch.sample_count, "reading the selection")
-        withdrawn = _let_go_of_the_unapproved(batch)
-        remaining = batch.sample_count - withdrawn
+        remaining = _let_go(batch)
         if batch.ratios:
             _deal(batch, partial(progress, 0, remaining, "dealing the split"))
         file = _file_of(batch, lambda done, part: progress(done, remaining, f"writing {part}"))
@@ -205,9 +265,10 @@ def write(batch: Batch, progress: Progress) -> None:
         undo.callback(draft.abandon)
         for chunk in file.chunks():
             draft.write(chunk)
-        if file.rows != remaining:
+        if file.rows != remaining and batch.carries == Batch.Carries.SAMPLES:
             raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
         finished_at = timezone.now()
+        withdrawn = batch.sample_count - file.rows
         manifest = _manifest(batch, file, withdrawn=withdrawn, finished_at=finished_at)
         note = destinations.draft(storage, manifest_path(batch))
         undo.callback(note.abandon)
@@ -220,7 +281,7 @@ def write(batch: Batch, progress: Progress) -> None:
                 state=State.READY,
                 byte_count=file.whole.bytes,
                 sha256=file.whole.sha256,
-                sample_count=remaining,
+                sample_count=file.rows,
                 label_map=file.context.labels,
                 manifest=manifest,
                 error="",
@@ -258,28 +319,25 @@ def _this_run(batch):
     return Batch.objects.filter(pk=batch.pk, state=State.RUNNING, started_at=batch.started_at)
 
 
-def _let_go_of_the_unapproved(batch):
-    """Release the samples that lost their approval since they were gathered; returns how many are gone by now."""
-    batch.items.filter(~Q(sample__status=Sample.Status.APPROVED)).delete()
-    remaining = batch.items.count()
+def _let_go(batch):
+    """Release the rows that must not leave any more; returns how many remain."""
+    remaining = carried_by(batch).let_go()
     if not remaining:
-        raise EmptyBatch(f"none of the {batch.sample_count} samples of the batch is approved any more")
-    return batch.sample_count - remaining
+        gone = "is there any more" if batch.carries == Batch.Carries.TASKS else "is approved any more"
+        raise EmptyBatch(f"none of the {batch.sample_count} {batch.carries.lower()} of the batch {gone}")
+    return remaining
 
 
 def _deal(batch, report):
-    """Put every item in its part; those of train, the largest as a rule, are there from the start."""
-    batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
+    """Put every row in its part."""
+    rows_of_it = carried_by(batch)
     dealt = splits.deal(
-        _reported(rows.identities_of_part(batch, Split.TRAIN), report),
+        _reported(rows_of_it.identities(), report),
         splits.parse(batch.ratios),
         seed=batch.seed,
         stratify=batch.is_stratified,
     )
-    for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
-        for start in range(0, len(ids), 50_000):  # one short write after the other: others want to write too
-            report()
-            batch.items.filter(sample_id__in=Ids(ids[start : start + 50_000])).update(split=split)
+    rows_of_it.place(dealt, report)
 
 
 def _reported(identities, report):
@@ -293,31 +351,20 @@ def _file_of(batch, report):
     shape = formats.get(batch.format)
     prompts = {}
     if shape.uses(Prompt):
-        prompts = prompts_of([batch.project_id] if batch.project_id else projects_of(_samples_of(batch)))
+        prompts = prompts_of([batch.project_id] if batch.project_id else projects_of(carried_by(batch).rows()))
     context = Context(labels=dict(batch.label_map), prompts=prompts)
-    splits_used = (Split.TRAIN, Split.VAL, Split.TEST) if batch.ratios else (Split.WHOLE,)
-    parts = {split.label: rows.walk_part(batch, split) for split in splits_used}
+    parts = {split.label: carried_by(batch).walk(split, shape) for split in parts_of(batch)}
     return File(shape, parts, context, batch.options, report)
-
-
-def _label_counts(batch) -> dict[str, dict[str, int]]:
-    """How many rows of each part carry each label, the most frequent first; nothing for answers in free text."""
-    verdicts = batch.items.filter(sample__type__in=LABELLED).exclude(sample__label_name=None).order_by()
-    grouped = verdicts.values_list("split", "sample__label_name", "sample__label_names").annotate(rows=Count("pk"))
-    counts: dict[str, Counter[str]] = {split.label: Counter() for split in Split}
-    for split, name, names, number in grouped.iterator():
-        for label in [name] if names is None else names:
-            counts[Split(split).label][label] += number
-    return {part: dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))) for part, found in counts.items()}
 
 
 def _manifest(batch, file, *, withdrawn, finished_at):
     """Everything needed to explain the file or to make it again."""
     name = batch.path.rpartition("/")[2]
-    labels = _label_counts(batch)
+    labels = label_counts(batch)
     return {
         "batch": str(batch.uuid),
         "project": batch.project and batch.project.name,
+        "carries": batch.carries.lower(),
         "selection": batch.selection,
         "allows_reexport": batch.allows_reexport,
         "samples": file.rows,
@@ -402,6 +449,7 @@ def _end(batch, state, *, since, error="", by=None):
         return False
     if state == State.CANCELLED:
         batch.items.all().delete()
+        batch.tasks.all().delete()
     action = "cancel" if state == State.CANCELLED else "fail"
     audit.record(batch, action, by=by, before=before, after=state, reason=error)
     if batch.started_at:

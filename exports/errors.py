@@ -15,6 +15,12 @@ class NotApproved(Fact):
     code = "not_approved"
 
 
+class UnknownTasks(Fact):
+    """Some of the tasks asked for are unknown here; `details["ids"]` names them."""
+
+    code = "unknown_tasks"
+
+
 class AlreadyExported(Fact):
     """Some of the samples asked for are carried by another batch; `details["ids"]` names them."""
 

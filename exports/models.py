@@ -28,7 +28,14 @@ class BatchQuerySet(models.QuerySet):
 
 
 class Batch(models.Model):
-    """Approved samples gathered once and written to one file, and everything needed to explain or repeat it."""
+    """Rows gathered once and written to one file, and everything needed to explain or repeat it.
+
+    Approved samples, which it claims, as a rule; or tasks as they stand, which it only copies out.
+    """
+
+    class Carries(models.TextChoices):
+        SAMPLES = "SAMPLES", "Approved samples"
+        TASKS = "TASKS", "Tasks as they stand"
 
     class State(models.TextChoices):
         QUEUED = "QUEUED", "Queued"
@@ -41,6 +48,7 @@ class Batch(models.Model):
     project = models.ForeignKey(
         Project, models.PROTECT, null=True, blank=True, related_name="batches", help_text="Empty: several projects."
     )
+    carries = models.CharField(max_length=8, choices=Carries, default=Carries.SAMPLES)
     format = models.CharField(max_length=40, choices=formats.choices)
     options = JSONTextField(default=dict, blank=True)
     ratios = JSONTextField(null=True, blank=True, help_text='["0.8", "0.1", "0.1"], or empty for one plain file.')
@@ -78,6 +86,7 @@ class Batch(models.Model):
             models.CheckConstraint(
                 condition=~Q(state="READY") | (~Q(path="") & ~Q(sha256="")), name="batch_ready_has_file"
             ),
+            models.CheckConstraint(condition=Q(carries__in=["SAMPLES", "TASKS"]), name="batch_carries_known"),
         ]
         permissions = [("download_batch", "Can download the files of batches")]
 
@@ -123,6 +132,20 @@ class BatchItem(models.Model):
             models.UniqueConstraint(fields=["sample"], condition=Q(is_claim=True), name="sample_claimed_once"),
             models.UniqueConstraint(fields=["batch", "split", "sample"], name="batch_item_in_order"),
         ]
+
+
+class BatchTasks(models.Model):
+    """The tasks in one part of a batch that carries tasks: their primary keys, packed (`keys.pack`).
+
+    No row a task: a batch of tasks claims nothing, and must neither cost a million rows nor hold a task back from removal.
+    """
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="tasks", db_index=False)
+    split = models.PositiveSmallIntegerField(choices=BatchItem.Split, default=BatchItem.Split.WHOLE)
+    keys = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["batch", "split"], name="batch_tasks_once")]
 
 
 class FineTuneQuerySet(models.QuerySet):

@@ -102,6 +102,7 @@ def test_the_manifest_explains_the_file(gather, project, buyer):
     assert {name: value for name, value in manifest.items() if name not in ("parts", "created_at", "finished_at")} == {
         "batch": str(batch.uuid),
         "project": project.name,
+        "carries": "samples",
         "selection": {"approved": "every sample no batch carries"},
         "allows_reexport": False,
         "samples": 50,
