@@ -26,6 +26,12 @@ def names() -> list[str]:
     return list(settings.EXPORT_DESTINATIONS)
 
 
+def bucket_names() -> dict[str, str]:
+    """The destinations that are buckets of an object store: the bucket's name, and what the destination is called."""
+    options = {name: settings.STORAGES[name].get("OPTIONS", {}) for name in names()}
+    return {held["bucket_name"]: name for name, held in options.items() if "bucket_name" in held}
+
+
 def default() -> str:
     return settings.EXPORT_DESTINATION
 

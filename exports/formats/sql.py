@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from .context import LABELLED, SLOT, Context
-from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Shape, Table, leaves
+from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Responses, Shape, Table, leaves
 
 COLUMN_OF = {"pk": "id", "project": "project_id"}
 NUMBERS = frozenset({"confidence"})
@@ -289,6 +289,10 @@ class _Writer:
                 yield self.label_id("null")
             case Prompt():
                 yield self.say.prompted(self.prompt(shape))
+            case Responses():
+                yield b"[["
+                yield self.say.quoted(Sql(f"coalesce({self.column('label_name')}, '')"))
+                yield b"]]"
             case _:
                 yield orjson.dumps(shape)
 
