@@ -95,7 +95,8 @@ def gather_tasks(
     """Have these tasks written as they stand, settled or not: a batch that claims nothing and asks nobody's approval.
 
     With `ids` exactly these of `tasks`, else UnknownTasks; tasks of projects in which `by` may not export are not found.
-    `dataset` is remembered as the one whose tasks they are. Which tasks is settled now, what they say when they are written: one deleted meanwhile is left out.
+    `dataset` is remembered as the one whose tasks they are. Which tasks is settled now, what they say when they are
+    written: one deleted meanwhile is left out.
     """
     asked = Asked(format, ratios, seed, stratify, destination, options)
     within = _within(tasks, by=by, project=project)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, Storage, storages
@@ -28,7 +28,8 @@ def names() -> list[str]:
 
 def bucket_names() -> dict[str, str]:
     """The destinations that are buckets of an object store: the bucket's name, and what the destination is called."""
-    options = {name: settings.STORAGES[name].get("OPTIONS", {}) for name in names()}
+    kept: dict[str, Any] = settings.STORAGES
+    options = {name: kept[name].get("OPTIONS", {}) for name in names()}
     return {held["bucket_name"]: name for name, held in options.items() if "bucket_name" in held}
 
 

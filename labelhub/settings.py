@@ -223,6 +223,7 @@ if EXPORT_DESTINATION not in EXPORT_DESTINATIONS:
     raise ImproperlyConfigured(
         f"EXPORT_DESTINATION is {EXPORT_DESTINATION!r}; it must be one of {', '.join(EXPORT_DESTINATIONS)}"
     )
+LINK_SECONDS = env.int("LINK_SECONDS", 3600, validate=validate.Range(min=1, max=604800))
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 

@@ -5,8 +5,11 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from labelhub import health
-from labelhub.api import tokens
+from labelhub.api import links, tokens
 from labelhub.api.errors import Doors, plain
+from labelhub.api.qianfan import urls as qianfan
+from labelhub.api.qianfan.envelope import error as qianfan_error
+from labelhub.api.qianfan.envelope import error_v2 as qianfan_error_v2
 from labelhub.api.uipath import urls as uipath
 from labelhub.api.uipath.envelope import error as uipath_error
 
@@ -22,6 +25,9 @@ urlpatterns = [
     path("api/v1/", include(uipath.public)),
     path("api/_private/", include(uipath.private)),
     path("auth/", include(uipath.auth)),
+    path("wenxinworkshop/", include(qianfan.v1)),
+    path("v2/", include(qianfan.v2)),
+    path("links/", include(links)),
 ]
 
 # Where no view answers, or one breaks: in the words of the room the path belongs to, the longest beginning first.
@@ -32,8 +38,9 @@ doors = Doors(
         "/api/v1/sources": uipath_error,
         "/api/_private": uipath_error,
         "/auth": uipath_error,
-        "/v2": plain,
-        "/wenxinworkshop": plain,
+        "/links": plain,
+        "/v2": qianfan_error_v2,
+        "/wenxinworkshop": qianfan_error,
     }
 )
 handler400 = doors.bad_request

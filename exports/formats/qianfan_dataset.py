@@ -8,12 +8,12 @@ from .shape import Column, Lines, Responses
 qianfan_dataset = Lines(
     name="qianfan_dataset",
     label="Qianfan dataset",
-    shape=[{"prompt": Column("content"), "response": Responses()}],
+    shape=[{"prompt": Column("content"), "response": Responses()}],  # type: ignore[arg-type]  # a list a line
     is_zipped=True,
 )
 qianfan_source = Lines(
     name="qianfan_source",
     label="Qianfan dataset, prompts only",
-    shape=[{"prompt": Column("content")}],
+    shape=[{"prompt": Column("content")}],  # type: ignore[arg-type]
     is_zipped=True,
 )

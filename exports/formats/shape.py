@@ -62,7 +62,9 @@ class Responses:
 
 
 # Strings, numbers and None stand for themselves; mappings and sequences nest.
-Shape = Column | Moment | Label | LabelText | LabelId | Prompt | Responses | str | int | float | None | Mapping | Sequence
+Shape = (
+    Column | Moment | Label | LabelText | LabelId | Prompt | Responses | str | int | float | None | Mapping | Sequence
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Format:
 
     name: str
     label: str
-    shape: Shape
+    shape: Mapping[str, Shape]
     extension: str
     media_type: str
     settled_only: bool = False  # rows without a label cannot be written (there is nothing to learn from)

@@ -13,7 +13,21 @@ from typing import Any
 import orjson
 
 from .context import LABELLED, SLOT, Context
-from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Responses, Shape, Table, leaves
+from .shape import (
+    Array,
+    Column,
+    Format,
+    Label,
+    LabelId,
+    LabelText,
+    Lines,
+    Moment,
+    Prompt,
+    Responses,
+    Shape,
+    Table,
+    leaves,
+)
 
 COLUMN_OF = {"pk": "id", "project": "project_id"}
 NUMBERS = frozenset({"confidence"})

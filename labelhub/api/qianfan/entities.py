@@ -6,11 +6,11 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from exports.formats.responses import responses
 from labelhub.accounts.models import User
 from labelhub.fields import dump_json
 from samples.models import Annotation, Dataset, Label, Task, TaskLabel
-from samples.quality import Figures
+from samples.models.tasks import TaskQuerySet
+from samples.quality import Figures, measure
 from samples.task_types import InvalidAnswer
 
 ALL, ANNOTATED, NOT_ANNOTATED = 0, 1, 2
@@ -18,13 +18,21 @@ Times = tuple[datetime, datetime]
 MEGABYTE = 1024 * 1024
 
 
-def of_dataset(dataset: Dataset) -> QuerySet[Task]:
+def of_dataset(dataset: Dataset) -> TaskQuerySet:
     sources = list(dataset.sources.values_list("pk", flat=True))
     return Task.objects.filter(project=dataset.project_id, source__in=sources)
 
 
 def own_answers(user: User) -> QuerySet[Annotation]:
     return Annotation.objects.filter(task=OuterRef("pk"), annotator=user)
+
+
+def figures_of(task: Task) -> Figures:
+    """As they were stored, or measured now where that has not happened yet."""
+    stored = getattr(task, "statistics", None)
+    if stored is None:
+        return measure(task.content, task.locale)
+    return Figures(*(getattr(stored, name) for name in Figures._fields))
 
 
 def annotated_for(user: User) -> Q:
@@ -51,23 +59,30 @@ def filtered(tasks: QuerySet[Task], asked: Mapping[str, Any], user: User) -> Que
 
 def content_of(task: Task, user: User) -> str:
     """The entity's text as the contract writes one: the verdict, or before there is one what `user` answered himself."""
-    answer = task.answer if task.is_settled else None
+    answer = task.answer
+    if not task.is_settled:
+        answer = task.annotations.filter(annotator=user).values_list("answer", flat=True).first()
+    return dump_json([{"prompt": task.content, "response": responses(answer, task)}])
+
+
+def responses(answer: Mapping[str, Any] | None, task: Task) -> list[list[str]]:
+    """An answer as the contract's list of responses, of two the better first; one empty text where there is none."""
     if answer is None:
-        own = task.annotations.filter(annotator=user).first()
-        answer = own and own.answer
-    said = responses(answer, None if answer is None else task.kind.label_name(answer))
-    return dump_json([{"prompt": task.content, "response": said}])
+        return [[""]]
+    if task.kind.form == "pair":
+        return [[answer["chosen"]], [answer["rejected"]]]
+    return [[task.kind.label_name(answer)]]
 
 
-def entity(task: Task, *, labels: Iterable[Label], url: str, figures: Figures) -> dict[str, Any]:
+def entity(task: Task, *, labels: Iterable[Label], url: str) -> dict[str, Any]:
     return {
         "id": task.uid,
-        "name": task.media.name.rpartition("/")[2] if task.media else "",
+        "name": str(task.media).rpartition("/")[2],
         "labels": [{"label_id": str(label.pk), "name": label.name, "color": label.colour} for label in labels],
         "url": url,
         "memorySize": max(0.01, round(len(task.content.encode()) / MEGABYTE, 2)),
         "isEncrypted": False,
-        "textExtra": text_extra(figures),
+        "textExtra": text_extra(figures_of(task)),
     }
 
 
@@ -107,7 +122,9 @@ def answer_in(asked: Mapping[str, Any], task: Task) -> tuple[Any, str]:
     if asked.get("labels"):
         return answer_of_labels(asked["labels"], task), task.content
     if len(asked["content"]) != 1:
-        raise InvalidAnswer(f"content has {len(asked['content'])} turns; an entity here is one prompt with its response")
+        raise InvalidAnswer(
+            f"content has {len(asked['content'])} turns; an entity here is one prompt with its response"
+        )
     turn = asked["content"][0]
     said = [text for candidate in turn.get("response", []) for text in candidate]
     if not said:

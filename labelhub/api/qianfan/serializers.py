@@ -82,7 +82,7 @@ class DatasetId(serializers.Field):
 
 
 class Bucket(Text):
-    """The name of a bucket that this hub has a destination for; becomes the destination's name."""
+    """The name of a bucket that this hub has a destination for."""
 
     def to_internal_value(self, data):
         name = super().to_internal_value(data)
@@ -90,7 +90,7 @@ class Bucket(Text):
         if name not in known:
             allowed = ", ".join(known) or "none is set up here"
             raise serializers.ValidationError(f"{name[:80]!r} is not a bucket this hub may write to ({allowed})")
-        return known[name]
+        return name
 
 
 class BucketPath(Bucket):
@@ -237,7 +237,8 @@ class DatasetExport(OfDataset):
     def validate(self, told: dict[str, Any]) -> dict[str, Any]:
         if told["exportTo"] == 1:
             try:
-                told["destination"] = Bucket(allow_blank=False).run_validation(told.get("storageId", ""))
+                Bucket(allow_blank=False).run_validation(told.get("storageId", ""))
+                told["destination"] = bucket_names()[told["storageId"]]
             except serializers.ValidationError as refusal:
                 raise serializers.ValidationError({"storageId": refusal.detail}) from None
         return told
@@ -268,7 +269,8 @@ class CreateExportTask(OfVersion):
     def validate(self, told: dict[str, Any]) -> dict[str, Any]:
         if told["storageType"] == "BOS":
             try:
-                told["destination"] = BucketPath(allow_blank=False).run_validation(told.get("storagePath", ""))
+                told["bucket"] = BucketPath(allow_blank=False).run_validation(told.get("storagePath", ""))
+                told["destination"] = bucket_names()[told["bucket"]]
             except serializers.ValidationError as refusal:
                 raise serializers.ValidationError({"storagePath": refusal.detail}) from None
         return told
