@@ -8,7 +8,7 @@ import structlog
 from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -70,9 +70,10 @@ class UnknownKey(Fact):
     code = "unknown_key"
 
 
-class NoSuchThing(NotFound):
-    """No dataset, entity or task of that id among what the caller may see."""
+class NoSuchThing(APIException):
+    """No dataset, entity or task of that id among what the caller may see: a wrong parameter, says the platform."""
 
+    status_code = 400
     default_code = "no_such_thing"
 
 
@@ -208,6 +209,8 @@ class QianfanView(APIView):
 
     def read(self, form) -> dict[str, Any]:
         """The request's body as the serializer class `form` understands it."""
+        if not isinstance(self.request.data, dict):
+            raise ValidationError(f"the body is not an object: {self.request.data!r:.80}")
         given = form(data=self.request.data)
         given.is_valid(raise_exception=True)
         return given.validated_data

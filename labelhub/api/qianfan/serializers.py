@@ -45,7 +45,7 @@ class Whole(serializers.Field):
         if self.values and data not in self.values:
             raise serializers.ValidationError(f"{data} is not one of {', '.join(map(str, self.values))}")
         if not self.least <= data <= self.most:
-            raise serializers.ValidationError(f"{data:.80} is not between {self.least} and {self.most}")
+            raise serializers.ValidationError(f"{data} is not between {self.least} and {self.most}")
         return data
 
 
@@ -253,6 +253,12 @@ class DescribeDatasets(Body):
     marker = Text(required=False, max_length=200)
     maxKeys = Whole(least=1, default=10)
     pageReverse = Flag(default=False)
+    filter = serializers.DictField(required=False, allow_null=True)
+
+    def validate_filter(self, asked):
+        if asked:
+            raise serializers.ValidationError("lists are not filtered here: leave it out")
+        return asked
 
     def validate_maxKeys(self, most: int) -> int:
         return min(most, 100)
