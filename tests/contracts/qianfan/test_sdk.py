@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from django.utils import timezone
 
 from labelhub.accounts.keys import create_key
 from labelhub.accounts.roles import Role
@@ -106,7 +108,7 @@ def test_entities_are_listed_annotated_and_deleted(hub):
     assert sdk(hub, "statuses", hub.id)[hub.id]["entityCount"] == 4
 
 
-def test_a_dataset_is_exported_downloaded_and_read_back(hub):
+def test_a_dataset_is_exported_downloaded_and_read_back_by_the_sdk_and_its_command_line(hub):
     sdk(hub, "annotate", hub.id, hub.tasks[2].uid, PROMPTS[2], "第三个回答")
     path = hub.folder / "out.jsonl"
     assert sdk(hub, "export", hub.id, str(path)) == 5
@@ -120,8 +122,19 @@ def test_a_dataset_is_exported_downloaded_and_read_back(hub):
     assert hub.dataset.batches.count() == 1, "nothing changed: the client takes the file that is there"
     assert rows_of(again) == rows
 
+    # The command line does the same, and after a change has the dataset exported again.
+    Task.objects.filter(pk=hub.tasks[3].pk).update(updated_at=timezone.now() + timedelta(seconds=1), label_name="四！")
+    downloaded = hub.folder / "cli.jsonl"
+    done = run(hub, "-m", "qianfan.common.cli.main", "dataset", "download", "--output", str(downloaded), hub.id)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert [row["response"] for row in rows_of(downloaded)][2:4] == [[["第三个回答"]], [["四！"]]]
+    assert hub.dataset.batches.count() == 2
+    shown = run(hub, "-m", "qianfan.common.cli.main", "dataset", "view", hub.id, COLUMNS="200")
+    assert shown.returncode == 0, shown.stdout[-2000:] + shown.stderr[-2000:]
+    assert "第三个问题" in shown.stdout
 
-def test_a_dataset_is_made_and_removed(hub):
+
+def test_datasets_are_made_and_removed_version_two_exports_and_mistakes_are_explained(hub):
     hub.user.is_staff = True
     hub.user.save()
     made = sdk(hub, "create", "新数据集")
@@ -130,32 +143,17 @@ def test_a_dataset_is_made_and_removed(hub):
     assert sdk(hub, "remove", made["id"]) == {"versionCount": 0}
     assert list(Project.objects.values_list("name", flat=True)) == ["prompts"]
 
-
-def test_version_two_exports_too(hub):
     told = sdk(hub, "version_two", hub.id)
     assert [row["versionId"] for row in told["listed"]["datasetList"]] == [hub.id]
     assert told["described"]["sampleCount"] == 5
     assert (told["task"]["exportStatus"], told["task"]["sampleCount"]) == ("ExportFinished", 5)
 
-
-def test_the_sdk_tells_its_user_what_is_wrong(hub):
     unknown = sdk(hub, "refused", "ds-0000000000000000")
     assert unknown["kind"] == "QianfanError"
     assert "code: 500001" in unknown["said"] and "param invalid: no such dataset" in unknown["said"]
     wrong = sdk(hub, "refused", hub.id, QIANFAN_SECRET_KEY="0" * 48)
     assert wrong["kind"] == "RequestError"
-    assert "Secret Key 错误" in wrong["said"] and "SignatureDoesNotMatch" in wrong["said"]
+    assert "Secret Key" in wrong["said"] and "SignatureDoesNotMatch" in wrong["said"]
     nobody = sdk(hub, "refused", hub.id, QIANFAN_ACCESS_KEY="lh0123")
     assert nobody["kind"] == "RequestError"
-    assert "Access Key 错误" in nobody["said"] and "InvalidAccessKeyId" in nobody["said"]
-
-
-def test_the_command_line_shows_and_downloads_a_dataset(hub):
-    sdk(hub, "annotate", hub.id, hub.tasks[0].uid, PROMPTS[0], "北京。")
-    path = hub.folder / "cli.jsonl"
-    done = run(hub, "-m", "qianfan.common.client.main", "dataset", "download", "--output", str(path), hub.id)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert [row["prompt"] for row in rows_of(path)] == PROMPTS
-    shown = run(hub, "-m", "qianfan.common.client.main", "dataset", "view", hub.id, COLUMNS="200")
-    assert shown.returncode == 0, shown.stdout[-2000:] + shown.stderr[-2000:]
-    assert "第三个问题" in shown.stdout
+    assert "Access Key" in nobody["said"] and "InvalidAccessKeyId" in nobody["said"]
