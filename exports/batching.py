@@ -1,12 +1,14 @@
 """Batches: samples or tasks are gathered once, and written by a job to one file at a destination."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet, Value
 from django.utils import timezone
@@ -24,9 +26,19 @@ from samples.models.tasks import TaskQuerySet
 from . import destinations, formats, rows, splits
 from .carried import CarriedTasks, carried_by, label_counts, parts_of
 from .context import label_map, projects_of, prompts_of
-from .errors import AlreadyExported, BadSplit, EmptyBatch, NotApproved, NotReady, UnknownTasks, WrongState
+from .errors import (
+    AlreadyExported,
+    BadShards,
+    BadSplit,
+    EmptyBatch,
+    InShards,
+    NotApproved,
+    NotReady,
+    UnknownTasks,
+    WrongState,
+)
 from .files import File, writable
-from .formats import Context
+from .formats import Context, Format
 from .formats.shape import Prompt
 from .models import Batch, BatchItem
 
@@ -36,7 +48,9 @@ Progress = Callable[[int, int, str], None]
 Split, State = BatchItem.Split, Batch.State
 
 FOLDER = "export"
+MANIFEST = "manifest.json"
 SEED_LENGTH = 64
+MOST_SHARDS = 1000
 LARGEST_ID = 2**63 - 1
 FREE = {"approved": "every sample no batch carries"}
 IDS_KEPT = 1000  # in `selection`; the items hold every one of them
@@ -49,23 +63,19 @@ def gather(
     samples: SampleQuerySet,
     *,
     by,
-    format: str,
     project: Project | None = None,
     ids: Collection[int] | None = None,
-    ratios: str | Sequence[Any] | None = None,
-    seed: str = "0",
-    stratify: bool = False,
-    destination: str | None = None,
-    options: Mapping[str, Any] | None = None,
     allow_reexport: bool = False,
     selection: Mapping[str, Any] | None = None,
+    **how: Any,
 ) -> Batch:
     """Take approved samples into a new batch, and have it written.
 
     With `ids` exactly these of `samples`, or none at all; else every approved one that no batch carries. Samples of
-    projects in which `by` may not export are not found. `selection` is what the batch remembers of the question.
+    projects in which `by` may not export are not found. `selection` is what the batch remembers of the question, `how`
+    what its file is to be like: `Asked` names it all (format, ratios, shards, destination, …).
     """
-    asked = Asked(format, ratios, seed, stratify, destination, options)
+    asked = Asked(**how)
     within = _within(samples, by=by, project=project)
     with transaction.atomic():
         batch = asked.batch(by=by, project=project, allows_reexport=allow_reexport)
@@ -81,16 +91,11 @@ def gather_tasks(
     tasks: TaskQuerySet,
     *,
     by,
-    format: str,
     project: Project | None = None,
     ids: Collection[int] | None = None,
-    ratios: str | Sequence[Any] | None = None,
-    seed: str = "0",
-    stratify: bool = False,
-    destination: str | None = None,
-    options: Mapping[str, Any] | None = None,
     dataset: Dataset | None = None,
     selection: Mapping[str, Any] | None = None,
+    **how: Any,
 ) -> Batch:
     """Have these tasks written as they stand, settled or not: a batch that claims nothing and asks nobody's approval.
 
@@ -98,7 +103,7 @@ def gather_tasks(
     `dataset` is remembered as the one whose tasks they are. Which tasks is settled now, what they say when they are
     written: one deleted meanwhile is left out.
     """
-    asked = Asked(format, ratios, seed, stratify, destination, options)
+    asked = Asked(**how)
     within = _within(tasks, by=by, project=project)
     with transaction.atomic():
         batch = asked.batch(by=by, project=project, dataset=dataset, carries=Batch.Carries.TASKS)
@@ -110,7 +115,9 @@ def gather_tasks(
         batch.sample_count = CarriedTasks(batch).take(chosen)
         if ids is not None and batch.sample_count < len(set(ids)):
             unknown = sorted(set(ids) - set(chosen.values_list("pk", flat=True)))
-            raise UnknownTasks(f"unknown here, or of no use to {format}: {_listed(unknown, 'tasks')}", ids=unknown)
+            raise UnknownTasks(
+                f"unknown here, or of no use to {batch.format}: {_listed(unknown, 'tasks')}", ids=unknown
+            )
         if not batch.sample_count:
             raise EmptyBatch("nothing to export: no task was selected")
         _freeze(batch, asked.shape, chosen)
@@ -118,29 +125,39 @@ def gather_tasks(
     return batch
 
 
+@dataclass(kw_only=True)
 class Asked:
-    """What a new batch is to look like, refused here if it cannot be: before a row is taken."""
+    """What the file of a new batch is to be like, refused here if it cannot be: before a row is taken."""
 
-    def __init__(self, format, ratios, seed, stratify, destination, options):
-        self.shape = formats.get(format)
-        formats.check_options(self.shape, options or {})
-        self.options = dict(options or {})
-        self.shares = None if ratios is None else splits.parse(ratios)
-        self.stratify = stratify
-        self.seed = str(seed)
+    format: str
+    options: Mapping[str, Any] | None = None
+    ratios: str | Sequence[Any] | None = None
+    seed: str = "0"
+    stratify: bool = False
+    shards: int | None = None  # files a part; None: one file for all
+    destination: str = ""  # empty: the installation's default
+
+    def __post_init__(self):
+        self.shape = formats.get(self.format)
+        formats.check_options(self.shape, self.options or {})
+        self.shares = None if self.ratios is None else splits.parse(self.ratios)
+        self.seed = str(self.seed)
         if len(self.seed) > SEED_LENGTH:
             raise BadSplit(f"a seed has at most {SEED_LENGTH} characters, not {len(self.seed)}")
-        self.destination = destination or destinations.default()
+        if self.shards is not None and not (type(self.shards) is int and 1 <= self.shards <= MOST_SHARDS):
+            raise BadShards(f"shards is a whole number from 1 to {MOST_SHARDS}, not {self.shards!r}")
+        self.destination = self.destination or destinations.default()
         destinations.storage_of(self.destination)
 
     def batch(self, *, by, **fields) -> Batch:
         """The batch, not saved yet."""
         return Batch(
             format=self.shape.name,
-            options=self.options,
+            options=dict(self.options or {}),
             ratios=None if self.shares is None else [f"{share:f}" for share in self.shares],
             seed=self.seed,
             is_stratified=self.stratify and self.shares is not None,
+            shard_count=self.shards,
             destination=self.destination,
             created_by=by,
             **fields,
@@ -215,6 +232,8 @@ def _listed(ids, what="samples", most=20):
 
 def _freeze(batch, shape, taken):
     """Fix what the rows alone do not say: project, label indices, the file's name; prompts are only looked at."""
+    if batch.shard_count and batch.shard_count > batch.sample_count:
+        raise BadShards(f"{batch.shard_count} shards are more than the {batch.sample_count} rows they would hold")
     projects = [batch.project_id] if batch.project_id else projects_of(taken)
     if len(projects) == 1:
         batch.project_id = projects[0]
@@ -227,7 +246,12 @@ def _freeze(batch, shape, taken):
 
 
 def _path(batch, digits):
-    """`export/550e8400.jsonl`: so many digits of the uuid; all of them only where the eight are another file's."""
+    """`export/550e8400.jsonl`: so many digits of the uuid; all of them only where the eight are another file's.
+
+    A batch in shards has a folder of its own; its path is the manifest's, which is written last and names them all.
+    """
+    if batch.is_sharded:
+        return f"{FOLDER}/{batch.uuid.hex[:digits]}/{MANIFEST}"
     shape = formats.get(batch.format)
     extension = "zip" if batch.ratios or shape.is_zipped else shape.extension
     return f"{FOLDER}/{batch.uuid.hex[:digits]}.{extension}"
@@ -235,6 +259,8 @@ def _path(batch, digits):
 
 def _is_another_s(batch, path):
     """Whether another batch has this name; with another ending too, for the manifests would be the same."""
+    if batch.is_sharded:
+        return Batch.objects.filter(destination=batch.destination, path=path).exclude(pk=batch.pk).exists()
     same = Batch.objects.filter(destination=batch.destination, path__startswith=path.rpartition(".")[0] + ".")
     return same.exclude(pk=batch.pk).exists()
 
@@ -257,12 +283,12 @@ def write(batch: Batch, progress: Progress) -> None:
         return  # the run before died between READY and telling the queue
     storage = destinations.storage_of(batch.destination)
     with destinations.reporting(batch.destination), ExitStack() as undo:
-        _begin(batch, storage)
-        undo.callback(_this_run(batch).update, state=State.QUEUED)
+        begin(batch, storage)
+        undo.callback(this_run(batch).update, state=State.QUEUED)
         progress(0, batch.sample_count, "reading the selection")
-        remaining = _let_go(batch)
+        remaining = let_go(batch)
         if batch.ratios:
-            _deal(batch, partial(progress, 0, remaining, "dealing the split"))
+            deal(batch, partial(progress, 0, remaining, "dealing the split"))
         file = _file_of(batch, lambda done, part: progress(done, remaining, f"writing {part}"))
         draft = destinations.draft(storage, batch.path)
         undo.callback(draft.abandon)
@@ -275,12 +301,12 @@ def write(batch: Batch, progress: Progress) -> None:
         manifest = _manifest(batch, file, withdrawn=withdrawn, finished_at=finished_at)
         note = destinations.draft(storage, manifest_path(batch))
         undo.callback(note.abandon)
-        note.write(_readable(manifest))
+        note.write(readable(manifest))
         progress(remaining, remaining, "storing the file")
         draft.finish()
         note.finish()
         with transaction.atomic():
-            ready = _this_run(batch).update(
+            ready = this_run(batch).update(
                 state=State.READY,
                 byte_count=file.whole.bytes,
                 sha256=file.whole.sha256,
@@ -300,11 +326,13 @@ def write(batch: Batch, progress: Progress) -> None:
 
 
 def manifest_path(batch: Batch) -> str:
-    """Beside the file, under the same short name."""
+    """Beside the file, under the same short name; that of shards is in their folder."""
+    if batch.is_sharded:
+        return batch.path
     return f"{batch.path.rpartition('.')[0]}.manifest.json"
 
 
-def _begin(batch, storage):
+def begin(batch, storage):
     """Make this the batch's latest run: `started_at` is its mark."""
     changes = {"state": State.RUNNING, "started_at": timezone.now(), "error": ""}
     if batch.started_at is None and storage.exists(batch.path):  # another hub's; on later runs it is our own
@@ -318,11 +346,11 @@ def _begin(batch, storage):
         destinations.remove_unfinished(storage, path)
 
 
-def _this_run(batch):
+def this_run(batch):
     return Batch.objects.filter(pk=batch.pk, state=State.RUNNING, started_at=batch.started_at)
 
 
-def _let_go(batch):
+def let_go(batch):
     """Release the rows that must not leave any more; returns how many remain."""
     remaining = carried_by(batch).let_go()
     if not remaining:
@@ -331,7 +359,7 @@ def _let_go(batch):
     return remaining
 
 
-def _deal(batch, report):
+def deal(batch, report):
     """Put every row in its part."""
     rows_of_it = carried_by(batch)
     dealt = splits.deal(
@@ -352,25 +380,51 @@ def _reported(identities, report):
 
 def _file_of(batch, report):
     shape = formats.get(batch.format)
-    prompts = {}
-    if shape.uses(Prompt):
-        prompts = prompts_of([batch.project_id] if batch.project_id else projects_of(carried_by(batch).rows()))
-    context = Context(labels=dict(batch.label_map), prompts=prompts)
     parts = {split.label: carried_by(batch).walk(split, shape) for split in parts_of(batch)}
-    return File(shape, parts, context, batch.options, report)
+    return File(shape, parts, context_of(batch, shape), batch.options, report)
+
+
+def context_of(batch: Batch, shape: Format) -> Context:
+    """What the encoder must know: the label map frozen with the batch, and the projects' prompts.
+
+    These are as they are now, or, where some of the batch was written before, as they were then.
+    """
+    prompts = {}
+    if batch.manifest:
+        prompts = {int(project): words for project, words in batch.manifest["prompts"].items()}
+    elif shape.uses(Prompt):
+        prompts = prompts_of([batch.project_id] if batch.project_id else projects_of(carried_by(batch).rows()))
+    return Context(labels=dict(batch.label_map), prompts=prompts)
 
 
 def _manifest(batch, file, *, withdrawn, finished_at):
-    """Everything needed to explain the file or to make it again."""
     name = batch.path.rpartition("/")[2]
-    labels = label_counts(batch)
+    parts = [
+        {
+            "name": file.member(split.label) if file.is_archive else name,
+            "part": split.label,
+            **tallied(file.parts[split.label]),
+            "labels": label_counts(batch, split),
+        }
+        for split in parts_of(batch)
+    ]
+    whole = {"name": name, "destination": batch.destination, "bytes": file.whole.bytes, "sha256": file.whole.sha256}
+    return manifest_of(batch, file.context, whole, parts, withdrawn=withdrawn, finished_at=finished_at)
+
+
+def tallied(tally) -> dict[str, Any]:
+    return {"rows": tally.rows, "bytes": tally.bytes, "sha256": tally.sha256}
+
+
+def manifest_of(batch: Batch, context: Context, file: dict, parts: list[dict], *, withdrawn, finished_at) -> dict:
+    """Everything needed to explain the batch's file or files, or to make them again."""
     return {
         "batch": str(batch.uuid),
         "project": batch.project and batch.project.name,
         "carries": batch.carries.lower(),
         "selection": batch.selection,
         "allows_reexport": batch.allows_reexport,
-        "samples": file.rows,
+        "samples": sum(part["rows"] for part in parts),
         "withdrawn": withdrawn,
         "format": batch.format,
         "options": batch.options,
@@ -380,25 +434,10 @@ def _manifest(batch, file, *, withdrawn, finished_at):
             "seed": batch.seed,
             "stratified": batch.is_stratified,
         },
-        "label_map": file.context.labels,
-        "prompts": {str(project): words for project, words in file.context.prompts.items() if words},
-        "file": {
-            "name": name,
-            "destination": batch.destination,
-            "bytes": file.whole.bytes,
-            "sha256": file.whole.sha256,
-        },
-        "parts": [
-            {
-                "name": file.member(part) if file.is_archive else name,
-                "part": part,
-                "rows": tally.rows,
-                "bytes": tally.bytes,
-                "sha256": tally.sha256,
-                "labels": labels[part],
-            }
-            for part, tally in file.parts.items()
-        ],
+        "label_map": context.labels,
+        "prompts": noted_prompts(context),
+        "file": file,
+        "parts": parts,
         "software": {"name": "LabelHub", "version": __version__},
         "created_by": batch.created_by and batch.created_by.get_username(),
         "created_at": _moment(batch.created_at),
@@ -406,11 +445,15 @@ def _manifest(batch, file, *, withdrawn, finished_at):
     }
 
 
+def noted_prompts(context: Context) -> dict[str, Any]:
+    return {str(project): words for project, words in context.prompts.items() if words}
+
+
 def _moment(time):
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _readable(manifest):
+def readable(manifest):
     return json.dumps(manifest, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
@@ -425,7 +468,7 @@ def ended(job: Job, batch: int) -> None:
     if job.state == Job.State.CANCELLED:
         _end(found, State.CANCELLED, since=[State.QUEUED, State.RUNNING])
     else:
-        _end(found, State.FAILED, since=[State.QUEUED, State.RUNNING], error=job.error)
+        fail(found, job.error)
 
 
 def cancel(batch: Batch, *, by) -> bool:
@@ -444,28 +487,44 @@ def cancel(batch: Batch, *, by) -> bool:
         return _end(batch, State.CANCELLED, since=[State.QUEUED, State.RUNNING, State.FAILED], by=by)
 
 
+@transaction.atomic
+def fail(batch: Batch, error: str) -> bool:
+    """The batch cannot be finished (now); False where it had ended before."""
+    return _end(batch, State.FAILED, since=[State.QUEUED, State.RUNNING], error=error)
+
+
 def _end(batch, state, *, since, error="", by=None):
-    """The batch will not be written (now): no file stays behind. A failed one holds its samples for `retry`."""
+    """The batch will not be written (now): no file stays behind, but for whole shards, which `retry` need not write again.
+
+    A failed one holds its samples for `retry`.
+    """
     before = batch.state
     changed = Batch.objects.filter(pk=batch.pk, state__in=since)
     if not changed.update(state=state, error=error, finished_at=timezone.now()):
         return False
+    for job in Job.objects.unfinished().filter(shard__batch=batch):  # it may not publish any more
+        queue.cancel(job)
+    shards = batch.shards.select_related("batch")
+    leftovers = [batch.path, manifest_path(batch)]
     if state == State.CANCELLED:
+        leftovers += [shard.path for shard in shards]
+        shards.delete()
         batch.items.all().delete()
         batch.tasks.all().delete()
+    else:
+        leftovers += [shard.path for shard in shards.unwritten()]
     action = "cancel" if state == State.CANCELLED else "fail"
     audit.record(batch, action, by=by, before=before, after=state, reason=error)
     if batch.started_at:
-        transaction.on_commit(partial(_clear, batch))
+        transaction.on_commit(partial(_clear, batch, leftovers))
     batch.refresh_from_db()
     return True
 
 
-def _clear(batch):
+def _clear(batch, paths):
     """Remove whatever runs of a batch that is not READY left behind."""
     try:
-        storage = destinations.storage_of(batch.destination)
-        destinations.remove(storage, batch.path, manifest_path(batch))
+        destinations.remove(destinations.storage_of(batch.destination), *paths)
     except Exception:  # the store is away, most likely for the reason the batch failed
         log.exception("batch_leftovers_stay", batch=batch.pk, destination=batch.destination)
 
@@ -487,12 +546,54 @@ def retry(batch: Batch, *, by) -> Batch:
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
-def open_file(batch: Batch) -> tuple[BinaryIO, int]:
-    """The batch's file, open for reading, and its size; NotReady where there is none (yet, or any more)."""
+def open_file(batch: Batch, name: str | None = None) -> tuple[BinaryIO, int]:
+    """The batch's file, open for reading, and its size; NotReady where there is none (yet, or any more).
+
+    Of a batch in shards it is the one called `name`; InShards, naming them, where none is.
+    """
+    path, size, _ = stored_file(batch, name)
+    return _opened(batch, path, destinations.reading), size
+
+
+def open_range(batch: Batch, start: int, stop: int, name: str | None = None) -> Iterator[bytes]:
+    """The bytes from `start` up to `stop` of the same file, in chunks; open by now, and to be closed."""
+    return _opened(batch, stored_file(batch, name)[0], partial(destinations.chunks, start=start, stop=stop))
+
+
+def _opened(batch, path, how):
+    try:
+        return how(destinations.storage_of(batch.destination), path)
+    except FileNotFoundError:
+        raise NotReady(f"the file of {batch}, {path}, is gone from destination {batch.destination!r}") from None
+
+
+def link_to(batch: Batch, name: str | None = None) -> str | None:
+    """An address that gives the file to whoever holds it, for EXPORT_LINK_SECONDS; None where the hub must serve it."""
+    path, _, _ = stored_file(batch, name)
+    storage = destinations.storage_of(batch.destination)
+    return destinations.link(storage, path, name=download_name(batch, name), seconds=settings.EXPORT_LINK_SECONDS)
+
+
+def download_name(batch: Batch, name: str | None = None) -> str:
+    """What the file is called on the reader's disk: `reviews-1a2b3c4d-openai.jsonl`, `reviews-1a2b3c4d-train-00000-…`."""
+    project = batch.project.name[:80] if batch.project else "samples"
+    if name is not None:
+        return f"{project}-{batch.short_id}-{name}"
+    ending = "".join(batch.path[batch.path.rfind("/") + 1 :].partition(".")[1:])
+    return f"{project}-{batch.short_id}-{batch.format}{ending}"
+
+
+def stored_file(batch: Batch, name: str | None = None) -> tuple[str, int, str]:
+    """Path, size and sha256 of the batch's file, or of its shard called `name`; NotReady where there is none."""
     if not batch.is_ready:
         raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no file", state=batch.state)
-    try:
-        file = destinations.reading(destinations.storage_of(batch.destination), batch.path)
-    except FileNotFoundError:
-        raise NotReady(f"the file of {batch}, {batch.path}, is gone from destination {batch.destination!r}") from None
-    return file, batch.byte_count
+    if not batch.is_sharded and name is None:
+        return batch.path, batch.byte_count, batch.sha256
+    shard = batch.shards.filter(name=name).select_related("batch").first()
+    if shard is None:
+        names = list(batch.shards.values_list("name", flat=True))
+        known = f"its files: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}" if names else "it has one file"
+        raise InShards(
+            f"{batch} has no file {name!r}: {known}" if name else f"{batch} is in shards; {known}", files=names
+        )
+    return shard.path, shard.byte_count, shard.sha256

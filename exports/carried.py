@@ -22,6 +22,8 @@ from .rows import Identity, Walk
 Split = BatchItem.Split
 CHUNK = 50_000  # rows in one statement: others want to write too
 
+Range = tuple[int, int]  # on the axis of a part's walk: after the first, up to the second
+
 Labels = Iterable[tuple[str, list[str] | None, int]]  # label_name, label_names, and how many rows have them
 
 
@@ -31,11 +33,17 @@ class Carried(Protocol):
     def rows(self) -> QuerySet:
         """All of them, whatever their part."""
 
-    def let_go(self) -> int:
-        """Release the rows that must not leave any more; returns how many remain."""
+    def let_go(self, split: Split | None = None, within: Range | None = None) -> int:
+        """Release the rows, there or anywhere, that must not leave any more; returns how many remain."""
 
     def walk(self, split: Split, format: Format) -> Walk:
         """The rows of a part, for the reader."""
+
+    def size(self, split: Split) -> int:
+        """How many rows a part has."""
+
+    def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
+        """The part in so many ranges, alike in size, and how many rows there are in each."""
 
     def identities(self) -> Iterator[Identity]:
         """What a split must know of every row."""
@@ -43,8 +51,8 @@ class Carried(Protocol):
     def place(self, dealt: Sequence[Sequence[int]], report: Callable[[], None]) -> None:
         """Put the rows where they were dealt: the keys of train, val and test, each ascending."""
 
-    def labels(self, split: Split) -> Labels:
-        """Which labels a part has, and how often; nothing for answers in free text."""
+    def labels(self, split: Split, within: Range | None = None) -> Labels:
+        """Which labels there are, and how often; nothing for answers in free text."""
 
 
 def carried_by(batch: Batch) -> Carried:
@@ -55,16 +63,18 @@ def parts_of(batch: Batch) -> tuple[Split, ...]:
     return (Split.TRAIN, Split.VAL, Split.TEST) if batch.ratios else (Split.WHOLE,)
 
 
-def label_counts(batch: Batch) -> dict[str, dict[str, int]]:
-    """How many rows of each part carry each label, the most frequent first."""
-    counts = {}
-    for split in parts_of(batch):
-        found: Counter[str] = Counter()
-        for name, names, number in carried_by(batch).labels(split):
-            for label in [name] if names is None else names:
-                found[label] += number
-        counts[split.label] = dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-    return counts
+def label_counts(batch: Batch, split: Split, within: Range | None = None) -> dict[str, int]:
+    """How many rows of a part (or of a range in it) carry each label, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for name, names, number in carried_by(batch).labels(split, within):
+        for label in [name] if names is None else names:
+            counts[label] += number
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _cuts(total: int, count: int) -> list[Range]:
+    """`total` places in `count` runs, none longer than another by more than one."""
+    return [(total * number // count, total * (number + 1) // count) for number in range(count)]
 
 
 class CarriedSamples:
@@ -76,10 +86,26 @@ class CarriedSamples:
     def rows(self) -> QuerySet:
         return Sample.objects.filter(batch_items__batch=self._batch)
 
-    def let_go(self) -> int:
+    def let_go(self, split=None, within=None) -> int:
         """Those that lost their approval since they were gathered go."""
-        self._batch.items.filter(~Q(sample__status=Sample.Status.APPROVED)).delete()
-        return self._batch.items.count()
+        items = self._items(split, within)
+        items.filter(~Q(sample__status=Sample.Status.APPROVED)).delete()
+        return items.count()
+
+    def _items(self, split=None, within=None):
+        items = self._batch.items.all() if split is None else self._batch.items.filter(split=split)
+        return items if within is None else items.filter(sample_id__gt=within[0], sample_id__lte=within[1])
+
+    def size(self, split: Split) -> int:
+        return self._items(split).count()
+
+    def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
+        """The axis is the samples' ids."""
+        ids = array("q", self._items(split).order_by("sample_id").values_list("sample_id", flat=True).iterator(10_000))
+        return [
+            ((ids[start] - 1, ids[end - 1]) if end > start else (0, 0), end - start)
+            for start, end in _cuts(len(ids), count)
+        ]
 
     def walk(self, split: Split, format: Format) -> Walk:
         return rows.walk_part(self._batch, split)
@@ -95,8 +121,8 @@ class CarriedSamples:
                 report()
                 self._batch.items.filter(sample_id__in=Ids(chunk)).update(split=split)
 
-    def labels(self, split: Split) -> Labels:
-        verdicts = self._batch.items.filter(split=split, sample__type__in=LABELLED).exclude(sample__label_name=None)
+    def labels(self, split: Split, within=None) -> Labels:
+        verdicts = self._items(split, within).filter(sample__type__in=LABELLED).exclude(sample__label_name=None)
         grouped = verdicts.order_by().values_list("sample__label_name", "sample__label_names")
         return grouped.annotate(rows=Count("pk")).iterator()
 
@@ -117,8 +143,15 @@ class CarriedTasks:
     def rows(self) -> QuerySet:
         return Task.objects.filter(pk__in=Ids(self._keys()))
 
-    def let_go(self) -> int:
-        return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self._keys()))
+    def let_go(self, split=None, within=None) -> int:
+        return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self._keys(split, within)))
+
+    def size(self, split: Split) -> int:
+        return len(self._keys(split))
+
+    def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
+        """The axis is the place among the part's keys."""
+        return [((start, end), end - start) for start, end in _cuts(len(self._keys(split)), count)]
 
     def walk(self, split: Split, format: Format) -> Walk:
         return rows.walk_ids(writable(Task.objects.all(), format), self._keys(split))
@@ -139,15 +172,16 @@ class CarriedTasks:
             self._batch.tasks.all().delete()
             BatchTasks.objects.bulk_create(placed)
 
-    def labels(self, split: Split) -> Labels:
-        for chunk in _chunks(self._keys(split)):
+    def labels(self, split: Split, within=None) -> Labels:
+        for chunk in _chunks(self._keys(split, within)):
             verdicts = Task.objects.filter(pk__in=Ids(chunk), type__in=LABELLED).exclude(label_name=None).order_by()
             yield from verdicts.values_list("label_name", "label_names").annotate(rows=Count("pk"))
 
-    def _keys(self, split: Split | None = None) -> Sequence[int]:
+    def _keys(self, split: Split | None = None, within: Range | None = None) -> Sequence[int]:
         kept = self._batch.tasks.all() if split is None else self._batch.tasks.filter(split=split)
         parts = [keys.unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
-        return parts[0] if len(parts) == 1 else array("q", sorted(key for part in parts for key in part))
+        found = parts[0] if len(parts) == 1 else array("q", sorted(key for part in parts for key in part))
+        return found if within is None else found[slice(*within)]
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.utils.http import content_disposition_header
 
 from .errors import DestinationRefused, UnknownDestination
 
@@ -162,3 +163,44 @@ def reading(storage: Storage, path: str) -> BinaryIO:
     if stored := getattr(file, "obj", None):  # S3: read from, the file would first fetch the whole object
         return stored.get()["Body"]
     return cast(BinaryIO, file)
+
+
+CHUNK = 256 * 1024
+
+
+class chunks:
+    """The bytes of the file at `path` from `start` up to `stop`, in chunks; it is open from now on until `close`.
+
+    A store sends no more than that range. FileNotFoundError where there is no file.
+    """
+
+    def __init__(self, storage: Storage, path: str, *, start: int, stop: int):
+        self._left = stop - start
+        file = storage.open(path, "rb")
+        if stored := getattr(file, "obj", None):  # S3: see `reading`
+            asked = {"Range": f"bytes={start}-{stop - 1}"} if self._left else {}
+            file = stored.get(**asked)["Body"]
+        else:
+            file.seek(start)
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        data = self._file.read(min(CHUNK, self._left)) if self._left else b""
+        if not data:
+            raise StopIteration
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def link(storage: Storage, path: str, *, name: str, seconds: int) -> str | None:
+    """A signed address of the file, good for so many seconds, under which it is saved as `name`; None without signing."""
+    if not seconds or not getattr(storage, "querystring_auth", False) or getattr(storage, "custom_domain", None):
+        return None
+    saved_as = {"ResponseContentDisposition": content_disposition_header(True, name)}
+    return storage.url(path, parameters=saved_as, expire=seconds)  # type: ignore[call-arg]

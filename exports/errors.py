@@ -49,6 +49,18 @@ class BadSplit(Fact):
     code = "bad_split"
 
 
+class BadShards(Fact):
+    """A number of shards that is none, or more than there are rows."""
+
+    code = "bad_shards"
+
+
+class InShards(Fact):
+    """The batch has no single file; `details["files"]` names those it has."""
+
+    code = "in_shards"
+
+
 class UnknownDestination(Fact):
     code = "unknown_destination"
 

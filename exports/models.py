@@ -65,6 +65,9 @@ class Batch(models.Model):
     allows_reexport = models.BooleanField(default=False, help_text="Take samples that another batch already carries.")
     selection = JSONTextField(default=dict, help_text="What was asked for: explicit ids, or a filter.")
     label_map = JSONTextField(default=dict, editable=False, help_text="Each label's index in the files (label_id).")
+    shard_count = models.PositiveSmallIntegerField(
+        "shards", null=True, blank=True, help_text="Write each part as so many files; empty: one file for all."
+    )
     destination = models.CharField(max_length=40)
     path = models.CharField(max_length=500, blank=True)
     sample_count = models.PositiveIntegerField(default=0)
@@ -110,6 +113,10 @@ class Batch(models.Model):
     def is_ready(self) -> bool:
         return self.state == self.State.READY
 
+    @property
+    def is_sharded(self) -> bool:
+        return self.shard_count is not None
+
 
 class BatchItemQuerySet(models.QuerySet):
     def claims(self):
@@ -154,6 +161,45 @@ class BatchTasks(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["batch", "split"], name="batch_tasks_once")]
+
+
+class ShardQuerySet(models.QuerySet):
+    def unwritten(self):
+        return self.filter(written_at=None)
+
+
+class Shard(models.Model):
+    """One file of a batch in shards: the rows of a part that lie in a range, and, once it is written, what it holds.
+
+    The range is drawn once, so whoever writes the shard, and however often, writes the same rows.
+    """
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="shards", db_index=False)
+    split = models.PositiveSmallIntegerField(choices=BatchItem.Split)
+    number = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    after = models.BigIntegerField(help_text="The range on the reader's axis: after this, up to that.")
+    upto = models.BigIntegerField()
+    row_count = models.PositiveIntegerField()
+    byte_count = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    labels = JSONTextField(default=dict)
+    job = models.OneToOneField(Job, models.SET_NULL, null=True, related_name="shard", editable=False)
+    started_at = models.DateTimeField(null=True)
+    written_at = models.DateTimeField(null=True)
+
+    objects = ShardQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["batch", "split", "number"]
+        constraints = [models.UniqueConstraint(fields=["batch", "split", "number"], name="shard_once")]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def path(self) -> str:
+        return f"{self.batch.path.rpartition('/')[0]}/{self.name}"
 
 
 class FineTuneQuerySet(models.QuerySet):

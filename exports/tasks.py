@@ -2,15 +2,23 @@
 
 from labelhub.jobs.kinds import job
 
-from . import batching, finetuning
+from . import batching, finetuning, sharding
 from .models import Batch, FineTune
 
 
 @job("exports.write_batch", ended=batching.ended)
 def write_batch(progress, batch: int):
     found = Batch.objects.get(pk=batch)
+    if found.is_sharded:
+        return {"batch": str(found.uuid), "shards": sharding.plan(found, progress)}
     batching.write(found, progress)
     return {"batch": str(found.uuid), "path": found.path, "sha256": found.sha256}
+
+
+@job("exports.write_shard", ended=sharding.ended)
+def write_shard(progress, batch: int, shard: int):
+    found = sharding.write(batch, shard, progress)
+    return {"shard": found.name, "rows": found.row_count, "sha256": found.sha256}
 
 
 @job("exports.finetune", ended=finetuning.ended)

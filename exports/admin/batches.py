@@ -2,18 +2,17 @@
 
 from django.contrib import admin, messages
 from django.db.models import Count
-from django.http import FileResponse, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
-from django.utils.cache import get_conditional_response
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from exports import batching, formats
+from exports import batching, downloads, formats
 from exports.models import Batch, BatchItem
 from labelhub.admin import EMPTY, ReadOnly, ScopedAutocompleteFilter, badge, json_field, progress_bar
 from labelhub.facts import Fact
@@ -21,27 +20,6 @@ from labelhub.fields import dump_json
 from labelhub.jobs.admin import progress_of
 
 from .scoped import ScopedAdmin
-
-
-def file_name(batch: Batch) -> str:
-    """What the file is called on the reader's disk: `reviews-1a2b3c4d-openai.jsonl`."""
-    project = batch.project.name[:80] if batch.project else "samples"
-    ending = "".join(batch.path[batch.path.rfind("/") + 1 :].partition(".")[1:])
-    return f"{project}-{batch.short_id}-{batch.format}{ending}"
-
-
-def download(request, batch: Batch):
-    """The batch's file as a stream, or 304 to who has it already. Whether the visitor may have it, was asked before."""
-    etag = f'"{batch.sha256}"'
-    if unchanged := get_conditional_response(request, etag=etag):
-        return unchanged
-    file, size = batching.open_file(batch)
-    response = FileResponse(file, as_attachment=True, filename=file_name(batch))
-    response["Content-Length"] = size
-    response["ETag"] = etag
-    response["Content-Encoding"] = "identity"  # as it is: compressing it on the way would change length and ETag
-    response["Cache-Control"] = "private, no-cache"
-    return response
 
 
 def parts_of(batch: Batch) -> dict[int, int]:
@@ -168,7 +146,7 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     @action(description="Download", permissions=["download"], icon="download", variant=ActionVariant.PRIMARY)
     def download(self, request, object_id):
         try:
-            return download(request, self.row_or_404(request, object_id))
+            return downloads.download(request, self.row_or_404(request, object_id), request.GET.get("file"))
         except Fact as fact:
             messages.error(request, f"No file: {fact.message}.")
             return redirect("admin:exports_batch_change", object_id)
@@ -177,7 +155,9 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     def manifest(self, request, object_id):
         batch = self.row_or_404(request, object_id)
         response = HttpResponse(dump_json(batch.manifest), content_type="application/json")
-        response["Content-Disposition"] = f'attachment; filename="{file_name(batch).partition(".")[0]}.manifest.json"'
+        response["Content-Disposition"] = (
+            f'attachment; filename="{batching.download_name(batch).partition(".")[0]}.manifest.json"'
+        )
         return response
 
     @action(description="Start fine-tune…", permissions=["finetune"], icon="model_training")

@@ -4,13 +4,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core import signing
-from django.core.files.storage import FileSystemStorage
-from django.http import FileResponse, Http404, HttpRequest
+from django.http import Http404, HttpRequest
 from django.urls import path, reverse
-from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
-from exports import batching, destinations
+from exports import batching, downloads
 from exports.errors import NotReady
 from exports.models import Batch
 
@@ -34,32 +32,22 @@ def opened(kind: str, token: str) -> Any:
 
 def link_to(batch: Batch, request: HttpRequest) -> str:
     """Where a batch's file can be fetched; whether the one who asks may have it, was asked before."""
-    storage = destinations.storage_of(batch.destination)
-    if not isinstance(storage, FileSystemStorage):
-        return storage.url(batch.path)  # the store signs it, and sends the file itself
-    name = batch.path.rpartition("/")[2]
+    if presigned := batching.link_to(batch):
+        return presigned
+    name = batching.download_name(batch)
     return request.build_absolute_uri(reverse("link-to-batch", args=[token_of("batch", batch.pk), name]))
 
 
 @require_safe
 def batch_file(request, token: str, name: str):
     """The file behind a link made by `link_to`."""
-    batch = Batch.objects.ready().filter(pk=opened("batch", token)).first()
-    if batch is None:
-        raise Http404("The file is gone.")
-    etag = f'"{batch.sha256}"'
-    if unchanged := get_conditional_response(request, etag=etag):
-        return unchanged
+    batch = Batch.objects.ready().filter(pk=opened("batch", token)).select_related("project").first()
     try:
-        file, size = batching.open_file(batch)
+        if batch is None:
+            raise NotReady("the batch is gone")
+        return downloads.serve(request, batch)
     except NotReady as fact:
         raise Http404(fact.message) from fact
-    response = FileResponse(file, as_attachment=True, filename=name)
-    response["Content-Length"] = size
-    response["ETag"] = etag
-    response["Content-Encoding"] = "identity"  # as it is: compressing it on the way would change length and ETag
-    response["Cache-Control"] = "private, no-store"
-    return response
 
 
 urlpatterns = [path("batches/<str:token>/<str:name>", batch_file, name="link-to-batch")]

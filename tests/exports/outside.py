@@ -47,14 +47,41 @@ def gather(*ids):
     return {"batch": batch.pk, "taken": batch.items.count(), "of": samples}
 
 
+def gather_shards(count):
+    """Gather everything into a batch of so many shards."""
+    from exports import batching
+    from labelhub.accounts.models import User
+    from samples.models import Sample
+
+    batch = batching.gather(Sample.objects.all(), by=User.objects.get(), format="jsonl", shards=int(count))
+    return {"batch": batch.pk}
+
+
+def shards(batch):
+    """What became of the batch and of each of its shards."""
+    from exports.models import Batch
+
+    found = Batch.objects.get(pk=batch)
+    return {
+        "state": found.state,
+        "error": found.error,
+        "sha256": found.sha256,
+        "path": found.path,
+        "shards": [
+            {"name": shard.name, "rows": shard.row_count, "sha256": shard.sha256, "attempts": shard.job.attempt}
+            for shard in found.shards.select_related("job")
+        ],
+    }
+
+
 def work(batch):
     """When told to, be a worker until the batch has come to an end."""
     from exports.models import Batch
     from labelhub.jobs import worker
 
     wait_for_the_word()
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.work, args=(stop,), daemon=True)
+    stop, done = threading.Event(), []
+    thread = threading.Thread(target=lambda: done.append(worker.work(stop)), daemon=True)
     thread.start()
     while (found := Batch.objects.get(pk=batch)).state in (Batch.State.QUEUED, Batch.State.RUNNING):
         time.sleep(0.02)
@@ -68,6 +95,7 @@ def work(batch):
         "path": found.path,
         "finished_at": found.finished_at.timestamp(),
         "attempts": found.job.attempt,
+        "jobs": done[0],
     }
 
 

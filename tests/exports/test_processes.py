@@ -39,8 +39,8 @@ class Hub:
         return answer(self.start(verb, *arguments))
 
     def files(self):
-        folder = self.folder / "exports" / "export"
-        return sorted(folder.iterdir()) if folder.is_dir() else []
+        """Every file of the exports, in folders too."""
+        return sorted(path for path in (self.folder / "exports" / "export").rglob("*") if path.is_file())
 
 
 def answer(process):
@@ -128,6 +128,50 @@ def test_a_batch_whose_worker_is_killed_in_the_middle_is_ready_within_a_lease_an
     short = Path(ended["path"]).stem
     assert [file.name for file in hub.files()] == [f"{short}.manifest.json", f"{short}.zip"]
     assert sha256(hub.files()[1].read_bytes()).hexdigest() == ended["sha256"]
+
+
+def joined(hub, found):
+    """The rows of all shards, one after the other, each file checked against its hash."""
+    folder = hub.folder / "exports" / Path(found["path"]).parent
+    data = [(folder / shard["name"]).read_bytes() for shard in found["shards"]]
+    assert [sha256(part).hexdigest() for part in data] == [shard["sha256"] for shard in found["shards"]]
+    return b"".join(data)
+
+
+def test_two_workers_share_the_shards_and_the_rows_are_those_of_a_worker_alone(hub):
+    hub.ask("prepare", 20_000)
+    batch = hub.ask("gather_shards", 8)["batch"]
+    workers = started(hub, "work", batch)
+    answers = [answer(process) for process in [go(process) for process in workers]]
+    found = hub.ask("shards", batch)
+    assert found["state"] == "READY", found["error"]
+    assert sum(worker["jobs"] for worker in answers) == 9  # a plan and eight shards
+    assert min(worker["jobs"] for worker in answers) >= 2, answers
+    ids = [json.loads(line)["id"] for line in joined(hub, found).splitlines()]
+    assert len(set(ids)) == len(ids) == 20_000
+    assert [shard["rows"] for shard in found["shards"]] == [2500] * 8
+    assert {shard["attempts"] for shard in found["shards"]} == {1}
+
+
+def test_shards_survive_the_death_of_a_worker_and_those_that_were_whole_are_not_written_again(hub):
+    hub.ask("prepare", 20_000)
+    batch = hub.ask("gather_shards", 8)["batch"]
+    first, second = started(hub, "work", batch)
+    go(first)
+    while not (whole := [file for file in hub.files() if file.suffix == ".jsonl"]) or len(whole) == len(hub.files()):
+        assert first.poll() is None
+        time.sleep(0.0005)
+    first.kill()
+    first.communicate()
+    whole = {file: file.stat().st_mtime_ns for file in hub.files() if file.suffix == ".jsonl"}
+    assert [file.suffix for file in hub.files()].count(".part") == 1, "it was not killed in the middle"
+
+    assert answer(go(second))["state"] == "READY"
+    found = hub.ask("shards", batch)
+    assert sorted(shard["attempts"] for shard in found["shards"]) == [1] * 7 + [2]
+    assert {file: file.stat().st_mtime_ns for file in whole} == whole
+    assert {file.name for file in hub.files()} == {shard["name"] for shard in found["shards"]} | {"manifest.json"}
+    assert len(joined(hub, found).splitlines()) == 20_000
 
 
 def test_a_batch_ten_times_as_large_needs_no_more_memory(hub):

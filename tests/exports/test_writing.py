@@ -352,7 +352,7 @@ def test_a_batch_that_killed_every_worker_fails_and_leaves_no_file(gather, setti
     for _ in range(settings.JOB_MAX_ATTEMPTS):
         Job.objects.update(run_after=batch.created_at)
         assert queue.claim(batch.job_id)
-        batching._begin(Batch.objects.get(pk=batch.pk), storages["local"])
+        batching.begin(Batch.objects.get(pk=batch.pk), storages["local"])
         dead = destinations.draft(storages["local"], batch.path)
         Job.objects.update(lease_until=batch.created_at)
         queue.sweep()

@@ -6,6 +6,7 @@ from django.db.models import Max
 from django.http import HttpRequest
 
 from exports import batching
+from exports.errors import NotReady
 from exports.models import Batch, BatchQuerySet
 from labelhub.api.links import link_to
 from samples.models import Dataset
@@ -50,4 +51,8 @@ def of_room() -> BatchQuerySet:
 
 
 def link_of(batch: Batch, request: HttpRequest) -> str:
-    return link_to(batch, request) if batch.is_ready else ""
+    """Where the file can be fetched; "" where there is none, yet or any more."""
+    try:
+        return link_to(batch, request)
+    except NotReady:
+        return ""

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('exports', '0002_batches_carry_tasks'),
+        ('exports', '0003_sharded_batches'),
         ('samples', '0001_initial'),
     ]
 
