@@ -19,8 +19,8 @@ MEGABYTE = 1024 * 1024
 
 
 def of_dataset(dataset: Dataset) -> TaskQuerySet:
-    sources = list(dataset.sources.values_list("pk", flat=True))
-    return Task.objects.filter(project=dataset.project_id, source__in=sources)
+    """Its sources' tasks, which are its project's; asked by source alone, an index counts them without a look at one."""
+    return Task.objects.filter(source__in=list(dataset.sources.values_list("pk", flat=True)))
 
 
 def own_answers(user: User) -> QuerySet[Annotation]:
@@ -38,6 +38,11 @@ def figures_of(task: Task) -> Figures:
 def annotated_for(user: User) -> Q:
     """An entity counts as annotated when it has its verdict, and before that for those who have answered it."""
     return Q(status=Task.Status.COMPLETED) | Q(Exists(own_answers(user)))
+
+
+def is_filtered(asked: Mapping[str, Any]) -> bool:
+    """Whether entity/list asks for less than everything."""
+    return asked["tabType"] != ALL or any(asked.get(name) for name in ("importTime", "annoTime", "labelId"))
 
 
 def filtered(tasks: QuerySet[Task], asked: Mapping[str, Any], user: User) -> QuerySet[Task]:

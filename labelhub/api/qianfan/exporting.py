@@ -47,7 +47,7 @@ def newest_exports(datasets: Iterable[Dataset]) -> dict[int, Batch]:
 
 def of_room() -> BatchQuerySet:
     exports = Batch.objects.filter(format__in=FORMATS, carries=Batch.Carries.TASKS)
-    return exports.select_related("job", "created_by", "dataset").defer("manifest").order_by("-pk")
+    return exports.select_related("job", "created_by", "dataset", "project").defer("manifest").order_by("-pk")
 
 
 def link_of(batch: Batch, request: HttpRequest) -> str:

@@ -451,3 +451,12 @@ def test_datasets_are_listed_a_page_at_a_time_from_either_end(manager, project, 
 
 def test_datasets_of_others_are_not_listed(stranger, dataset, tasks):
     assert stranger.act("DescribeDatasets")["datasetList"] == []
+
+
+def test_a_download_can_be_taken_up_where_it_broke_off(manager, dataset_id, tasks):
+    manager.post("dataset/export", EXPORT | {"datasetId": dataset_id})
+    work_off()
+    url = records(manager, dataset_id)[0]["downloadUrl"]
+    whole = fetched(manager, url)
+    rest = manager.client.get(url, headers={"range": "bytes=100-"})
+    assert (rest.status_code, b"".join(rest.streaming_content)) == (206, whole[100:])

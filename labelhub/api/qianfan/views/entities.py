@@ -12,7 +12,7 @@ from labelhub.accounts.models import User
 from labelhub.accounts.roles import Power
 from labelhub.api.links import opened, token_of
 from labelhub.api.qianfan import serializers
-from labelhub.api.qianfan.entities import answer_in, content_of, entity, filtered, labels_of, of_dataset
+from labelhub.api.qianfan.entities import answer_in, content_of, entity, filtered, is_filtered, labels_of, of_dataset
 from labelhub.api.qianfan.envelope import NoSuchThing, QianfanView, ok
 from samples.labelling import assign
 from samples.models import Dataset, Sample, Task
@@ -28,10 +28,15 @@ class EntityList(QianfanView):
         everything = of_dataset(self.dataset(asked["datasetId"]))
         chosen = filtered(everything, asked, request.user)
         first = asked["offset"]
-        page = chosen.select_related("label", "statistics").order_by("pk")[first : first + asked["pageSize"]]
+        # The keys first: to sort whole texts for one page of them would take ten times as long.
+        keys = list(chosen.order_by("pk").values_list("pk", flat=True)[first : first + asked["pageSize"]])
+        page = Task.objects.filter(pk__in=keys).select_related("label", "statistics").order_by("pk")
         labels = labels_of(page)
         items = [entity(task, labels=labels[task.pk], url=self.address_of(task)) for task in page]
-        return ok({"totalAll": everything.count(), "total": chosen.count(), "items": items})
+        total = total_all = everything.count()
+        if is_filtered(asked):
+            total = chosen.count()
+        return ok({"totalAll": total_all, "total": total, "items": items})
 
     def address_of(self, task: Task) -> str:
         token = token_of(LINK, [task.uid, self.request.user.pk])
