@@ -19,7 +19,7 @@ from labelhub.accounts.roles import Power
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 from labelhub.setwise import Ids, insert_select
-from samples.models import Project
+from samples.models import Dataset, Project
 from samples.models.samples import SampleQuerySet
 from samples.models.tasks import TaskQuerySet
 
@@ -93,18 +93,20 @@ def gather_tasks(
     by,
     project: Project | None = None,
     ids: Collection[int] | None = None,
+    dataset: Dataset | None = None,
     selection: Mapping[str, Any] | None = None,
     **how: Any,
 ) -> Batch:
     """Have these tasks written as they stand, settled or not: a batch that claims nothing and asks nobody's approval.
 
     With `ids` exactly these of `tasks`, else UnknownTasks; tasks of projects in which `by` may not export are not found.
-    Which tasks is settled now, what they say when they are written: one deleted meanwhile is left out.
+    `dataset` is remembered as the one whose tasks they are. Which tasks is settled now, what they say when they are
+    written: one deleted meanwhile is left out.
     """
     asked = Asked(**how)
     within = _within(tasks, by=by, project=project)
     with transaction.atomic():
-        batch = asked.batch(by=by, project=project, carries=Batch.Carries.TASKS)
+        batch = asked.batch(by=by, project=project, dataset=dataset, carries=Batch.Carries.TASKS)
         batch.selection = dict(selection) if selection is not None else _described(ids, {"tasks": "every task"})
         batch.save()
         chosen = writable(within, asked.shape)
@@ -250,7 +252,8 @@ def _path(batch, digits):
     """
     if batch.is_sharded:
         return f"{FOLDER}/{batch.uuid.hex[:digits]}/{MANIFEST}"
-    extension = "zip" if batch.ratios else formats.get(batch.format).extension
+    shape = formats.get(batch.format)
+    extension = "zip" if batch.ratios or shape.is_zipped else shape.extension
     return f"{FOLDER}/{batch.uuid.hex[:digits]}.{extension}"
 
 
@@ -398,7 +401,7 @@ def _manifest(batch, file, *, withdrawn, finished_at):
     name = batch.path.rpartition("/")[2]
     parts = [
         {
-            "name": file.member(split.label) if file.is_split else name,
+            "name": file.member(split.label) if file.is_archive else name,
             "part": split.label,
             **tallied(file.parts[split.label]),
         }

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, Storage, storages
@@ -25,6 +25,13 @@ UNFINISHED = ".part"
 
 def names() -> list[str]:
     return list(settings.EXPORT_DESTINATIONS)
+
+
+def bucket_names() -> dict[str, str]:
+    """The destinations that are buckets of an object store: the bucket's name, and what the destination is called."""
+    kept: dict[str, Any] = settings.STORAGES
+    options = {name: kept[name].get("OPTIONS", {}) for name in names()}
+    return {held["bucket_name"]: name for name, held in options.items() if "bucket_name" in held}
 
 
 def default() -> str:

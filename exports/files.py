@@ -68,9 +68,9 @@ class File:
     ):
         self.format = format
         self.context = context
-        self.is_split = set(parts) != {"whole"}
+        self.is_archive = set(parts) != {"whole"} or format.is_zipped
         self.whole = Tally()
-        self.parts = {name: Tally() for name in parts} if self.is_split else {"whole": self.whole}
+        self.parts = {name: Tally() for name in parts} if self.is_archive else {"whole": self.whole}
         self._walks = parts
         self._options = options
         self._report = report
@@ -83,18 +83,18 @@ class File:
 
     @property
     def extension(self) -> str:
-        return "zip" if self.is_split else self.format.extension
+        return "zip" if self.is_archive else self.format.extension
 
     @property
     def media_type(self) -> str:
-        return archive.MEDIA_TYPE if self.is_split else self.format.media_type
+        return archive.MEDIA_TYPE if self.is_archive else self.format.media_type
 
     def member(self, part: str) -> str:
         """The name of a part inside the ZIP."""
-        return f"{part}.{self.format.extension}"
+        return f"{'data' if part == 'whole' else part}.{self.format.extension}"
 
     def chunks(self) -> Iterator[bytes]:
-        if not self.is_split:
+        if not self.is_archive:
             return self.whole.of(self._encoded("whole"))
         members = ((self.member(part), tally.of(self._encoded(part))) for part, tally in self.parts.items())
         return self.whole.of(archive.zipped(members))

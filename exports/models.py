@@ -49,6 +49,14 @@ class Batch(models.Model):
     project = models.ForeignKey(
         Project, models.PROTECT, null=True, blank=True, related_name="batches", help_text="Empty: several projects."
     )
+    dataset = models.ForeignKey(
+        Dataset,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="batches",
+        help_text="The dataset it is a copy of.",
+    )
     carries = models.CharField(max_length=8, choices=Carries, default=Carries.SAMPLES)
     format = models.CharField(max_length=40, choices=formats.choices)
     options = JSONTextField(default=dict, blank=True)

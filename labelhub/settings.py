@@ -229,6 +229,8 @@ if EXPORT_DESTINATION not in EXPORT_DESTINATIONS:
     )
 # A file in a store is fetched there, by a signed link; 0 where browsers cannot reach the store: then the hub serves it.
 EXPORT_LINK_SECONDS = env.int("EXPORT_LINK_SECONDS", 300, validate=validate.Range(min=0, max=7 * 24 * 3600))
+# The same for files that the hub serves itself, to programs that carry no key.
+LINK_SECONDS = env.int("LINK_SECONDS", 3600, validate=validate.Range(min=1, max=604800))
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 

@@ -5,7 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from labelhub import health
-from labelhub.api import tokens
+from labelhub.api import links, tokens
 from labelhub.api.dloopiq import urls as dloopiq
 from labelhub.api.dloopiq.envelope import error as dloopiq_error
 from labelhub.api.errors import Doors, plain
@@ -13,6 +13,9 @@ from labelhub.api.label_backend import urls as label_backend
 from labelhub.api.label_backend.envelope import error as label_backend_error
 from labelhub.api.native import urls as native
 from labelhub.api.native.views import documentation
+from labelhub.api.qianfan import urls as qianfan
+from labelhub.api.qianfan.envelope import error as qianfan_error
+from labelhub.api.qianfan.envelope import error_v2 as qianfan_error_v2
 from labelhub.api.tasks_door import Tasks
 from labelhub.api.uipath import urls as uipath
 from labelhub.api.uipath.envelope import error as uipath_error
@@ -34,6 +37,9 @@ urlpatterns = [
     path("api/_private/", include(uipath.private)),
     path("auth/", include(uipath.auth)),
     path("api/", include(label_backend.urlpatterns)),
+    path("wenxinworkshop/", include(qianfan.v1)),
+    path("v2/", include(qianfan.v2)),
+    path("links/", include(links)),
 ]
 
 # Where no view answers, or one breaks: in the words of the room the path belongs to, the longest beginning first.
@@ -47,8 +53,9 @@ doors = Doors(
         "/api/v1/sources": uipath_error,
         "/api/_private": uipath_error,
         "/auth": uipath_error,
-        "/v2": plain,
-        "/wenxinworkshop": plain,
+        "/links": plain,
+        "/v2": qianfan_error_v2,
+        "/wenxinworkshop": qianfan_error,
     }
 )
 handler400 = doors.bad_request

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from django.db import transaction
 from django.db.models import Model, ProtectedError, QuerySet
+from django.utils import timezone
 
 from labelhub.accounts import audit
 from labelhub.accounts.roles import Power
@@ -23,11 +24,14 @@ def delete_tasks(tasks: QuerySet[Task], *, project: Project, by) -> int:
     """
     require(by, Power.MANAGE, project)
     own = tasks.filter(project=project)
+    sources = list(own.order_by().values_list("source", flat=True).distinct())
     approved = Sample.objects.approved().filter(task__in=own.order_by().values("pk"))
     held = list(approved.values_list("task__external_id", flat=True)[:5])
     if held:
         raise StillNeeded(f"approved as training data: {', '.join(held)}", ids=held)
-    return sum(_delete_chunk(project, chunk) for chunk in _chunks(own))
+    gone = sum(_delete_chunk(project, chunk) for chunk in _chunks(own))
+    Dataset.objects.filter(sources__in=sources).update(updated_at=timezone.now())  # there is less in them now
+    return gone
 
 
 @transaction.atomic

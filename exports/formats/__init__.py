@@ -13,6 +13,7 @@ from .json import json
 from .jsonl import jsonl
 from .openai import openai
 from .python import encode, framed, page_writer
+from .qianfan_dataset import qianfan_dataset, qianfan_source
 from .shape import COLUMNS, Format, Page
 
 __all__ = [
@@ -30,11 +31,12 @@ __all__ = [
 ]
 
 MENU: list[Format] = [json, jsonl, csv, openai, huggingface, alpaca]
-_by_name = {format.name: format for format in MENU}
+OF_CONTRACTS: list[Format] = [qianfan_dataset, qianfan_source]  # what only an API asks for
+_by_name = {format.name: format for format in [*MENU, *OF_CONTRACTS]}
 
 
 def names() -> list[str]:
-    return list(_by_name)
+    return [format.name for format in MENU]
 
 
 def get(name: str) -> Format:
@@ -42,7 +44,7 @@ def get(name: str) -> Format:
     try:
         return _by_name[name]
     except KeyError:
-        raise UnknownFormat(f"unknown format {name!r}; known: {', '.join(_by_name)}", known=names()) from None
+        raise UnknownFormat(f"unknown format {name!r}; known: {', '.join(names())}", known=names()) from None
 
 
 def choices() -> list[tuple[str, str]]:

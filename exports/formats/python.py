@@ -26,6 +26,7 @@ from .shape import (
     Moment,
     Page,
     Prompt,
+    Responses,
     Shape,
     Table,
 )
@@ -131,6 +132,8 @@ def _pieces(shape: Shape, context: Context, spaced: bool) -> Iterator[Piece]:
             yield _labels
         case LabelId():
             yield _label_ids(context)
+        case Responses():
+            yield lambda columns: [b"[[%b]]" % dumps(name or "") for name in columns["label_name"]]
         case Prompt():
             yield _prompted(shape, context)
         case _:

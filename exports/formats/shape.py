@@ -56,8 +56,15 @@ class Prompt:
     style: str
 
 
+@dataclass(frozen=True)
+class Responses:
+    """The answer as a list of responses of one text each, [["…"]]; [[""]] where there is none, so that rows look alike."""
+
+
 # Strings, numbers and None stand for themselves; mappings and sequences nest.
-Shape = Column | Moment | Label | LabelText | LabelId | Prompt | str | int | float | None | Mapping | Sequence
+Shape = (
+    Column | Moment | Label | LabelText | LabelId | Prompt | Responses | str | int | float | None | Mapping | Sequence
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Format:
     media_type: str
     settled_only: bool = False  # rows without a label cannot be written (there is nothing to learn from)
     options: frozenset[str] = frozenset()  # switches a batch may set to true
+    is_zipped: bool = False  # the file is a ZIP even where it is not split
 
     def uses(self, word: type) -> bool:
         """Whether `word` (Prompt, LabelId, …) stands anywhere in the shape."""
@@ -90,7 +98,7 @@ def leaves(shape: Shape) -> Iterator[Shape]:
 
 @dataclass(frozen=True)
 class Lines(Format):
-    """One JSON object a line; `spaced` puts a space after each comma and colon, as Python's own json does."""
+    """One JSON value a line; `spaced` puts a space after each comma and colon, as Python's own json does."""
 
     extension: str = "jsonl"
     media_type: str = "application/x-ndjson"

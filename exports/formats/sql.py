@@ -16,7 +16,7 @@ import orjson
 
 from .context import LABELLED, SLOT, Context
 from .python import is_formula, needs_quotes, quoted
-from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Shape, Table
+from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Responses, Shape, Table
 
 COLUMN_OF = {"pk": "id", "project": "project_id"}
 NUMBERS = frozenset({"confidence"})
@@ -385,6 +385,9 @@ class _Writer:
             case Prompt():
                 filled = self.say.prompted(self.prompt(shape))
                 yield Sql(filled.text, filled.params, is_long=True)
+            case Responses():
+                response = self.say.quoted(Sql(f"coalesce({self.column('label_name')}, '')"))
+                yield ByLabel(lambda name: b"[[%b]]" % orjson.dumps(name), _chain([b"[[", response, b"]]"]))
             case str() | int() | float() | None:
                 yield orjson.dumps(shape)
             case _:

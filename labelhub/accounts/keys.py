@@ -56,12 +56,30 @@ def key_of_bearer(token: str) -> AccessKey | None:
     return key
 
 
+def key_that_signs(key_id: str) -> tuple[AccessKey, str] | None:
+    """The active key called `key_id` and its secret, for who checks a signature; None where there is none.
+
+    Not noted as used: that is for a signature that holds (`touch`).
+    """
+    key = AccessKey.objects.active().select_related("user").filter(key_id=key_id).first()
+    try:
+        return key and (key, key.secret)
+    except InvalidToken:
+        _say_unreadable(key)
+        return None
+
+
 def _opens(key, secret):
     try:
         return key.opens_with(secret)
-    except InvalidToken:  # SECRETS_KEY was changed: no key opens any more, and somebody should know why
-        log.error("access_key_unreadable", key=key.key_id, hint="SECRETS_KEY is not the one that encrypted it")
+    except InvalidToken:
+        _say_unreadable(key)
         return False
+
+
+def _say_unreadable(key):
+    """SECRETS_KEY was changed: no key opens any more, and somebody should know why."""
+    log.error("access_key_unreadable", key=key.key_id, hint="SECRETS_KEY is not the one that encrypted it")
 
 
 def touch(key: AccessKey) -> None:

@@ -44,7 +44,7 @@ class Command(BaseCommand):
     def report(self, file, output):
         rows = sum(part.rows for part in file.parts.values())
         self.stdout.write(f"{output}: {rows} rows, {file.whole.bytes} bytes, sha256 {file.whole.sha256}")
-        if file.is_split:
+        if file.is_archive:
             for part, tally in file.parts.items():
                 self.stdout.write(
                     f"  {file.member(part)}: {tally.rows} rows, {tally.bytes} bytes, sha256 {tally.sha256}"

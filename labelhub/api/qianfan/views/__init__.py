@@ -1,0 +1,1 @@
+"""The endpoints, a class each: read, call the domain, shape."""
