@@ -23,7 +23,7 @@ from samples.models import Project
 from samples.models.samples import SampleQuerySet
 from samples.models.tasks import TaskQuerySet
 
-from . import destinations, formats, rows, splits
+from . import dealing, destinations, formats, rows, splits
 from .carried import CarriedTasks, carried_by, label_counts, parts_of
 from .context import label_map, projects_of, prompts_of
 from .errors import (
@@ -132,6 +132,8 @@ class Asked:
     ratios: str | Sequence[Any] | None = None
     seed: str = "0"
     stratify: bool = False
+    group_by: str | Sequence[str] = ()  # what no two parts may share: dealing.GROUPS, or metadata:KEY
+    split_name: str = ""  # keep the split under this name, and follow what is kept there
     shards: int | None = None  # files a part; None: one file for all
     destination: str = ""  # empty: the installation's default
 
@@ -142,6 +144,11 @@ class Asked:
         self.seed = str(self.seed)
         if len(self.seed) > SEED_LENGTH:
             raise BadSplit(f"a seed has at most {SEED_LENGTH} characters, not {len(self.seed)}")
+        self.grouped = dealing.criteria(self.group_by)
+        if self.shares is None and (self.grouped or self.split_name):
+            raise BadSplit("only a split keeps rows together or is kept: give its shares, as 0.8/0.1/0.1")
+        if len(self.split_name) > SEED_LENGTH:
+            raise BadSplit(f"a split's name has at most {SEED_LENGTH} characters, not {len(self.split_name)}")
         if self.shards is not None and not (type(self.shards) is int and 1 <= self.shards <= MOST_SHARDS):
             raise BadShards(f"shards is a whole number from 1 to {MOST_SHARDS}, not {self.shards!r}")
         self.destination = self.destination or destinations.default()
@@ -155,6 +162,8 @@ class Asked:
             ratios=None if self.shares is None else [f"{share:f}" for share in self.shares],
             seed=self.seed,
             is_stratified=self.stratify and self.shares is not None,
+            group_by=self.grouped,
+            split_name=self.split_name,
             shard_count=self.shards,
             destination=self.destination,
             created_by=by,
@@ -237,6 +246,8 @@ def _freeze(batch, shape, taken):
         batch.project_id = projects[0]
     if shape.uses(Prompt):
         prompts_of(projects)
+    if batch.split_name:
+        dealing.kept_split(batch)
     batch.label_map = label_map(taken, projects)
     batch.path = _path(batch, 8)
     if _is_another_s(batch, batch.path):
@@ -284,8 +295,8 @@ def write(batch: Batch, progress: Progress) -> None:
         undo.callback(this_run(batch).update, state=State.QUEUED)
         progress(0, batch.sample_count, "reading the selection")
         remaining = let_go(batch)
-        if batch.ratios:
-            deal(batch, partial(progress, 0, remaining, "dealing the split"))
+        if batch.ratios and not batch.manifest:  # written before, it is dealt for good
+            dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
         file = _file_of(batch, lambda done, part: progress(done, remaining, f"writing {part}"))
         draft = destinations.draft(storage, batch.path)
         undo.callback(draft.abandon)
@@ -356,25 +367,6 @@ def let_go(batch):
     return remaining
 
 
-def deal(batch, report):
-    """Put every row in its part."""
-    rows_of_it = carried_by(batch)
-    dealt = splits.deal(
-        _reported(rows_of_it.identities(), report),
-        splits.parse(batch.ratios),
-        seed=batch.seed,
-        stratify=batch.is_stratified,
-    )
-    rows_of_it.place(dealt, report)
-
-
-def _reported(identities, report):
-    for number, identity in enumerate(identities):
-        if number % 10_000 == 0:
-            report()
-        yield identity
-
-
 def _file_of(batch, report):
     shape = formats.get(batch.format)
     parts = {split.label: carried_by(batch).walk(split, shape) for split in parts_of(batch)}
@@ -430,6 +422,7 @@ def manifest_of(batch: Batch, context: Context, file: dict, parts: list[dict], *
             "ratios": dict(zip(splits.PARTS, batch.ratios, strict=True)),
             "seed": batch.seed,
             "stratified": batch.is_stratified,
+            **batch.dealt,
         },
         "label_map": context.labels,
         "prompts": noted_prompts(context),

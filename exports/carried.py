@@ -17,7 +17,7 @@ from .files import writable
 from .formats import Format
 from .formats.context import LABELLED
 from .models import Batch, BatchItem, BatchTasks
-from .rows import Identity, Walk
+from .rows import Walk
 
 Split = BatchItem.Split
 CHUNK = 50_000  # rows in one statement: others want to write too
@@ -45,8 +45,11 @@ class Carried(Protocol):
     def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
         """The part in so many ranges, alike in size, and how many rows there are in each."""
 
-    def identities(self) -> Iterator[Identity]:
-        """What a split must know of every row."""
+    def tasks(self) -> QuerySet[Task]:
+        """The rows as tasks: themselves, or those the samples were made from."""
+
+    def identities(self, *columns: str) -> Iterator[tuple]:
+        """What a split must know of every row: id, uid, label, and these columns of its task."""
 
     def place(self, dealt: Sequence[Sequence[int]], report: Callable[[], None]) -> None:
         """Put the rows where they were dealt: the keys of train, val and test, each ascending."""
@@ -110,12 +113,19 @@ class CarriedSamples:
     def walk(self, split: Split, format: Format) -> Walk:
         return rows.walk_part(self._batch, split)
 
-    def identities(self) -> Iterator[Identity]:
-        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
-        return rows.identities_of_part(self._batch, Split.TRAIN)
+    def tasks(self) -> QuerySet[Task]:
+        return Task.objects.filter(sample__batch_items__batch=self._batch)
+
+    def identities(self, *columns: str) -> Iterator[tuple]:
+        known = self.rows().order_by("pk").values_list(*IDENTITY, *(f"task__{column}" for column in columns))
+        after = 0
+        while page := list(known.filter(pk__gt=after)[:10_000]):
+            yield from _identified(page)
+            after = page[-1][0]
 
     def place(self, dealt, report) -> None:
-        """Those of train, the largest part as a rule, are there from the start."""
+        """All are put in train, the largest part as a rule, and those of the others moved from there."""
+        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()
@@ -156,11 +166,13 @@ class CarriedTasks:
     def walk(self, split: Split, format: Format) -> Walk:
         return rows.walk_ids(writable(Task.objects.all(), format), self._keys(split))
 
-    def identities(self) -> Iterator[Identity]:
+    def tasks(self) -> QuerySet[Task]:
+        return self.rows()
+
+    def identities(self, *columns: str) -> Iterator[tuple]:
         for chunk in _chunks(self._keys()):
             known = Task.objects.filter(pk__in=Ids(chunk)).order_by("pk")
-            for pk, uid, type, label in known.values_list("pk", "uid", "type", "label_name"):
-                yield pk, uid, label if type in LABELLED else None
+            yield from _identified(known.values_list(*IDENTITY, *columns))
 
     def place(self, dealt, report) -> None:
         report()
@@ -182,6 +194,14 @@ class CarriedTasks:
         parts = [keys.unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
         found = parts[0] if len(parts) == 1 else array("q", sorted(key for part in parts for key in part))
         return found if within is None else found[slice(*within)]
+
+
+IDENTITY = ("pk", "uid", "type", "label_name")
+
+
+def _identified(rows: Iterable[tuple]) -> Iterator[tuple]:
+    for pk, uid, type, label, *others in rows:
+        yield pk, uid, label if type in LABELLED else None, *others
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -54,6 +54,15 @@ class Batch(models.Model):
     ratios = JSONTextField(null=True, blank=True, help_text='["0.8", "0.1", "0.1"], or empty for one plain file.')
     seed = models.CharField(max_length=64, default="0", help_text="Deals the samples; the same seed, the same split.")
     is_stratified = models.BooleanField(default=False, help_text="Keep each label's share alike in every part.")
+    group_by = JSONTextField(
+        default=list,
+        blank=True,
+        help_text='What no part may share with another: "duplicates", "source", "metadata:KEY".',
+    )
+    split_name = models.CharField(
+        max_length=64, blank=True, help_text="Keep who is in which part under this name, and follow what is kept there."
+    )
+    dealt = JSONTextField(default=dict, blank=True, editable=False, help_text="How the split came out.")
     allows_reexport = models.BooleanField(default=False, help_text="Take samples that another batch already carries.")
     selection = JSONTextField(default=dict, help_text="What was asked for: explicit ids, or a filter.")
     label_map = JSONTextField(default=dict, editable=False, help_text="Each label's index in the files (label_id).")
@@ -153,6 +162,32 @@ class BatchTasks(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["batch", "split"], name="batch_tasks_once")]
+
+
+class KeptSplit(models.Model):
+    """A project's split that outlives the batch it was dealt for: later batches follow it and deal only what is new."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="kept_splits")
+    name = models.CharField(max_length=64)
+    seed = models.CharField(max_length=64)
+    group_by = JSONTextField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["project", "name"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="kept_split_once")]
+
+    def __str__(self):
+        return f"split {self.name!r} of {self.project}"
+
+
+class KeptSide(models.Model):
+    """On which side of a kept split a row is, or a group: known by eight bytes of a hash. Narrow, for millions of rows."""
+
+    pk = models.CompositePrimaryKey("kept_split_id", "key")
+    kept_split = models.ForeignKey(KeptSplit, models.CASCADE, related_name="sides", db_index=False)
+    key = models.BigIntegerField()
+    split = models.PositiveSmallIntegerField(choices=BatchItem.Split)
 
 
 class ShardQuerySet(models.QuerySet):

@@ -16,7 +16,7 @@ from labelhub.accounts import audit
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 
-from . import batching, destinations, formats
+from . import batching, dealing, destinations, formats
 from .batching import Progress, State
 from .carried import Split, carried_by, label_counts, parts_of
 from .errors import EmptyBatch, WrongState
@@ -45,7 +45,7 @@ def plan(batch: Batch, progress: Progress) -> int:
         else:
             remaining = batching.let_go(batch)
             if batch.ratios:
-                batching.deal(batch, partial(progress, 0, remaining, "dealing the split"))
+                dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
             _draw(batch)
             _fix_prompts(batch)
         with transaction.atomic():
