@@ -12,10 +12,11 @@ from django.db.models import Count, Q, QuerySet
 from labelhub.setwise import Ids
 from samples.models import Sample, Task
 
-from . import keys, rows
+from . import rows
 from .files import writable
 from .formats import Format
 from .formats.context import LABELLED
+from .keys import pack, unpack
 from .models import Batch, BatchItem, BatchTasks
 from .rows import Walk
 
@@ -147,51 +148,50 @@ class CarriedTasks:
         """Keep the keys of these tasks; returns how many there are."""
         found = array("q", tasks.order_by("pk").values_list("pk", flat=True).iterator(chunk_size=10_000))
         split = Split.TRAIN if self._batch.ratios else Split.WHOLE
-        BatchTasks.objects.create(batch=self._batch, split=split, keys=keys.pack(found))
+        BatchTasks.objects.create(batch=self._batch, split=split, keys=pack(found))
         return len(found)
 
     def rows(self) -> QuerySet:
-        return Task.objects.filter(pk__in=Ids(self._keys()))
+        return Task.objects.filter(pk__in=Ids(self.keys()))
 
     def let_go(self, split=None, within=None) -> int:
-        return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self._keys(split, within)))
+        return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self.keys(split, within)))
 
     def size(self, split: Split) -> int:
-        return len(self._keys(split))
+        return len(self.keys(split))
 
     def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
         """The axis is the place among the part's keys."""
-        return [((start, end), end - start) for start, end in _cuts(len(self._keys(split)), count)]
+        return [((start, end), end - start) for start, end in _cuts(len(self.keys(split)), count)]
 
     def walk(self, split: Split, format: Format) -> Walk:
-        return rows.walk_ids(writable(Task.objects.all(), format), self._keys(split))
+        return rows.walk_ids(writable(Task.objects.all(), format), self.keys(split))
 
     def tasks(self) -> QuerySet[Task]:
         return self.rows()
 
     def identities(self, *columns: str) -> Iterator[tuple]:
-        for chunk in _chunks(self._keys()):
+        for chunk in _chunks(self.keys()):
             known = Task.objects.filter(pk__in=Ids(chunk)).order_by("pk")
             yield from _identified(known.values_list(*IDENTITY, *columns))
 
     def place(self, dealt, report) -> None:
         report()
         make = partial(BatchTasks, batch=self._batch)
-        placed = [
-            make(split=split, keys=keys.pack(ids)) for split, ids in zip(parts_of(self._batch), dealt, strict=True)
-        ]
+        placed = [make(split=split, keys=pack(ids)) for split, ids in zip(parts_of(self._batch), dealt, strict=True)]
         with transaction.atomic():
             self._batch.tasks.all().delete()
             BatchTasks.objects.bulk_create(placed)
 
     def labels(self, split: Split, within=None) -> Labels:
-        for chunk in _chunks(self._keys(split, within)):
+        for chunk in _chunks(self.keys(split, within)):
             verdicts = Task.objects.filter(pk__in=Ids(chunk), type__in=LABELLED).exclude(label_name=None).order_by()
             yield from verdicts.values_list("label_name", "label_names").annotate(rows=Count("pk"))
 
-    def _keys(self, split: Split | None = None, within: Range | None = None) -> Sequence[int]:
+    def keys(self, split: Split | None = None, within: Range | None = None) -> Sequence[int]:
+        """The tasks' keys, ascending; none where the batch carries no tasks."""
         kept = self._batch.tasks.all() if split is None else self._batch.tasks.filter(split=split)
-        parts = [keys.unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
+        parts = [unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
         found = parts[0] if len(parts) == 1 else array("q", sorted(key for part in parts for key in part))
         return found if within is None else found[slice(*within)]
 

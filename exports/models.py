@@ -12,12 +12,16 @@ from labelhub.fields import JSONTextField
 from labelhub.jobs.models import Job
 from samples.models import Dataset, Project, Sample
 
-from . import formats, providers
+from . import compression, formats, providers
 
 
 class BatchQuerySet(models.QuerySet):
     def ready(self):
         return self.filter(state=Batch.State.READY)
+
+    def with_files(self):
+        """READY, and the files are still kept."""
+        return self.ready().filter(files_removed_at=None)
 
     def where(self, user, power: Power):
         """Batches of the projects in which `user` holds `power`; one across projects is a superuser's."""
@@ -69,6 +73,7 @@ class Batch(models.Model):
     shard_count = models.PositiveSmallIntegerField(
         "shards", null=True, blank=True, help_text="Write each part as so many files; empty: one file for all."
     )
+    compression = models.CharField(max_length=8, choices=compression.choices, default="none")
     destination = models.CharField(max_length=40)
     path = models.CharField(max_length=500, blank=True)
     sample_count = models.PositiveIntegerField(default=0)
@@ -85,6 +90,9 @@ class Batch(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    files_removed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the time to keep its files was over."
+    )
 
     objects = BatchQuerySet.as_manager()
 
@@ -112,7 +120,13 @@ class Batch(models.Model):
 
     @property
     def is_ready(self) -> bool:
-        return self.state == self.State.READY
+        """Whether its files can be fetched."""
+        return self.state == self.State.READY and self.files_removed_at is None
+
+    @property
+    def was_written(self) -> bool:
+        """Whether it was READY at some time: its rows have left, whatever becomes of its files."""
+        return self.sha256 != ""
 
     @property
     def is_sharded(self) -> bool:
