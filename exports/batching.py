@@ -25,7 +25,7 @@ from samples.models.samples import SampleQuerySet
 from samples.models.tasks import TaskQuerySet
 
 from . import compression, dealing, destinations, formats, rows, splits
-from .carried import CarriedTasks, carried_by, label_counts, parts_of
+from .carried import CarriedTasks, carried_by, parts_of
 from .context import label_map, projects_of, prompts_of
 from .errors import (
     AlreadyExported,
@@ -425,7 +425,15 @@ def let_go(batch):
 def _file_of(batch, report):
     shape = formats.get(batch.format)
     parts = {split.label: carried_by(batch).walk(split, shape) for split in parts_of(batch)}
-    return File(shape, parts, context_of(batch, shape), batch.options, report, batch.compression)
+    return File(
+        shape,
+        parts,
+        context_of(batch, shape),
+        batch.options,
+        report,
+        with_labels=True,
+        compression=batch.compression,
+    )
 
 
 def context_of(batch: Batch, shape: Format) -> Context:
@@ -448,7 +456,6 @@ def _manifest(batch, file, *, withdrawn, finished_at):
             "name": file.member(split.label) if file.is_split else name.removesuffix(suffix),
             "part": split.label,
             **tallied(file.parts[split.label]),
-            "labels": label_counts(batch, split),
         }
         for split in parts_of(batch)
     ]
@@ -457,7 +464,7 @@ def _manifest(batch, file, *, withdrawn, finished_at):
 
 
 def tallied(tally) -> dict[str, Any]:
-    return {"rows": tally.rows, "bytes": tally.bytes, "sha256": tally.sha256}
+    return {"rows": tally.rows, "bytes": tally.bytes, "sha256": tally.sha256, "labels": tally.labels()}
 
 
 def manifest_of(batch: Batch, context: Context, file: dict, parts: list[dict], *, withdrawn, finished_at) -> dict:

@@ -1,13 +1,12 @@
 """What a batch carries, and in which part: samples, an item each, or tasks, a list of keys; asked and dealt alike."""
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from labelhub.setwise import Ids
 from samples.models import Sample, Task
@@ -24,8 +23,6 @@ Split = BatchItem.Split
 CHUNK = 50_000  # rows in one statement: others want to write too
 
 Range = tuple[int, int]  # on the axis of a part's walk: after the first, up to the second
-
-Labels = Iterable[tuple[str, list[str] | None, int]]  # label_name, label_names, and how many rows have them
 
 
 class Carried(Protocol):
@@ -55,9 +52,6 @@ class Carried(Protocol):
     def place(self, dealt: Sequence[Sequence[int]], report: Callable[[], None]) -> None:
         """Put the rows where they were dealt: the keys of train, val and test, each ascending."""
 
-    def labels(self, split: Split, within: Range | None = None) -> Labels:
-        """Which labels there are, and how often; nothing for answers in free text."""
-
 
 def carried_by(batch: Batch) -> Carried:
     return CarriedTasks(batch) if batch.carries == Batch.Carries.TASKS else CarriedSamples(batch)
@@ -65,15 +59,6 @@ def carried_by(batch: Batch) -> Carried:
 
 def parts_of(batch: Batch) -> tuple[Split, ...]:
     return (Split.TRAIN, Split.VAL, Split.TEST) if batch.ratios else (Split.WHOLE,)
-
-
-def label_counts(batch: Batch, split: Split, within: Range | None = None) -> dict[str, int]:
-    """How many rows of a part (or of a range in it) carry each label, the most frequent first."""
-    counts: Counter[str] = Counter()
-    for name, names, number in carried_by(batch).labels(split, within):
-        for label in [name] if names is None else names:
-            counts[label] += number
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _cuts(total: int, count: int) -> list[Range]:
@@ -132,11 +117,6 @@ class CarriedSamples:
                 report()
                 self._batch.items.filter(sample_id__in=Ids(chunk)).update(split=split)
 
-    def labels(self, split: Split, within=None) -> Labels:
-        verdicts = self._items(split, within).filter(sample__type__in=LABELLED).exclude(sample__label_name=None)
-        grouped = verdicts.order_by().values_list("sample__label_name", "sample__label_names")
-        return grouped.annotate(rows=Count("pk")).iterator()
-
 
 class CarriedTasks:
     """Tasks as they stand when they are read, by the keys kept when they were gathered; one deleted since is not there."""
@@ -182,11 +162,6 @@ class CarriedTasks:
         with transaction.atomic():
             self._batch.tasks.all().delete()
             BatchTasks.objects.bulk_create(placed)
-
-    def labels(self, split: Split, within=None) -> Labels:
-        for chunk in _chunks(self.keys(split, within)):
-            verdicts = Task.objects.filter(pk__in=Ids(chunk), type__in=LABELLED).exclude(label_name=None).order_by()
-            yield from verdicts.values_list("label_name", "label_names").annotate(rows=Count("pk"))
 
     def keys(self, split: Split | None = None, within: Range | None = None) -> Sequence[int]:
         """The tasks' keys, ascending; none where the batch carries no tasks."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from django.db.models import Min, QuerySet
+from django.db.models import Exists, Min, OuterRef, QuerySet
 
 from samples.models import Label, Project
 
@@ -25,7 +25,9 @@ def context_of(rows: QuerySet, format: Format) -> Context:
 
 
 def projects_of(rows: QuerySet) -> list[int]:
-    return sorted(rows.order_by().values_list("project", flat=True).distinct())
+    """The projects the rows belong to: a look into an index for each project there is, where DISTINCT would read all rows."""
+    its_own = Exists(rows.order_by().filter(project=OuterRef("pk")))
+    return list(Project.objects.filter(its_own).order_by("pk").values_list("pk", flat=True))
 
 
 def label_map(rows: QuerySet, projects: Iterable[int]) -> dict[str, int]:

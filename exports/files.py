@@ -1,9 +1,11 @@
 """Rows become one file: plain, or a ZIP of train, val and test; counted and hashed as they go by."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+import orjson
 from django.db.models import QuerySet
 
 from . import archive, formats, rows, splits
@@ -11,22 +13,37 @@ from .compression import compressed
 from .context import context_of
 from .errors import BadCompression
 from .formats import Context, Format, sql
-from .rows import Walk
+from .rows import Walk, Written
 
 Report = Callable[[int, str], None]  # (rows written so far, the part they are in)
 
 
 class Tally:
-    """What has gone by: rows, bytes and their hash."""
+    """What has gone by: rows, bytes and their hash; and the labels, where these are counted."""
 
     def __init__(self):
         self.rows = 0
         self.bytes = 0
         self._hash = sha256()
+        self._labels: Counter[bytes] = Counter()
 
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
+
+    def labels(self) -> dict[str, int]:
+        """How many rows carry each label, the most frequent first; nothing for answers in free text."""
+        counts: Counter[str] = Counter()
+        for key, number in self._labels.items():
+            said = orjson.loads(key)
+            for name in said if isinstance(said, list) else [said]:
+                counts[name] += number
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def count(self, page: Written) -> None:
+        self.rows += page.rows
+        if page.labels:
+            self._labels.update(page.labels.split(b"\n"))
 
     def of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -48,6 +65,8 @@ class File:
         context: Context,
         options: Mapping[str, Any],
         report: Report = lambda rows, part: None,
+        *,
+        with_labels: bool = False,
         compression: str = "none",
     ):
         self.format = format
@@ -60,6 +79,7 @@ class File:
         self._walks = parts
         self._options = options
         self._report = report
+        self._with_labels = with_labels
 
     @property
     def rows(self) -> int:
@@ -91,19 +111,20 @@ class File:
         """The part's bytes, page by page: written by the database where it can, else by the reference in Python."""
         walk = self._walks[part]
         by_hand = formats.page_writer(self.format, self.context, self._options)
-        record = sql.compiled(
-            self.format, self.context, rows.scope_of(walk, self.format), rows.dialect_of(walk), self._options
-        )
-        if record is None:
-            written: Iterator[tuple[int, bytes]] = ((len(page), by_hand(page)) for page in rows.pages(walk))
+        compile = sql.compiler(self.format, self.context, rows.dialect_of(walk), self._options)
+        if compile is None:
+            written: Iterator[Written] = (
+                Written(len(page), by_hand(page), rows.labels_of(page)) for page in rows.pages(walk)
+            )
         else:
-            written = rows.written(walk, record, by_hand)
+            written = rows.written(walk, compile, by_hand, with_labels=self._with_labels)
         return formats.framed(self.format, self._counted(written, part))
 
-    def _counted(self, written: Iterable[tuple[int, bytes]], part: str) -> Iterator[bytes]:
-        for count, data in written:
-            self.parts[part].rows += count
-            yield data
+    def _counted(self, written: Iterable[Written], part: str) -> Iterator[bytes]:
+        for page in written:
+            self.parts[part].count(page)
+            assert page.data is not None
+            yield page.data
             self._report(self.rows, part)
 
 
@@ -125,7 +146,7 @@ def file_of(
     formats.check_options(shape, options or {})
     shares = None if ratios is None else splits.parse(ratios)
     chosen = writable(samples, shape)
-    context = context_of(chosen, shape)
+    context = context_of(samples, shape)
     if shares is None:
         return File(shape, {"whole": rows.walk(chosen)}, context, options or {}, compression=compression)
     if compression != "none":

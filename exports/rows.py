@@ -8,12 +8,13 @@ A page is read as plain tuples (`pages`), or written by the database itself (`wr
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import orjson
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import CharField, F, Func, QuerySet
@@ -22,16 +23,15 @@ from django.db.models.expressions import RawSQL
 from labelhub.setwise import Ids
 from samples.models import Sample
 
-from .formats import COLUMNS, Format, Page
+from .formats import COLUMNS, Page
 from .formats.context import LABELLED
-from .formats.shape import LabelId, Prompt
-from .formats.sql import DIALECTS, Dialect, Record, Scope
+from .formats.sql import DIALECTS, Compile, Dialect, Scope, Sql
 from .models import Batch, BatchItem
 
 FIRST_PAGE = 100  # rows: a browser that waits for the first byte gets it early
 MOST_ROWS = 2000  # to aim at; where the keys turn out to be denser than those before, at most twice as many
 PAGE_BYTES = 800_000
-READERS = 2  # connections that write pages side by side, where the database is a server
+READERS = 2  # connections that write pages side by side
 
 Rows = TypeVar("Rows", bound=QuerySet)
 
@@ -47,14 +47,10 @@ class Moment(Func):
 
 
 class Walk(NamedTuple):
-    """`between(after, upto)` are the rows whose place on the axis lies in that range; `ends()` bound the whole in this way.
-
-    `origins()` are the (project, type, locale) that occur among the rows, or among more than them.
-    """
+    """`between(after, upto)` are the rows whose place on the axis lies in that range; `ends()` bound the whole in this way."""
 
     using: str
     table: str
-    origins: Callable[[], Iterable[tuple[int, str, str]]]
     keeps_its_form: bool  # whether the statements of two steps differ in their bounds alone
     between: Callable[[int, int], QuerySet]
     ends: Callable[[], tuple[int, int]]
@@ -66,7 +62,6 @@ def walk(rows: QuerySet) -> Walk:
     return Walk(
         rows.db,
         rows.model._meta.db_table,
-        lambda: _origins(rows),
         True,
         lambda after, upto: rows.filter(pk__gt=after, pk__lte=upto).order_by("pk"),
         lambda: _ends(rows, "pk"),
@@ -86,7 +81,6 @@ def walk_part(batch: Batch, split: int) -> Walk:
     return Walk(
         samples.db,
         Sample._meta.db_table,
-        lambda: _origins(samples.filter(batch_items__batch=batch)),
         True,
         between,
         lambda: _ends(items, "sample_id"),
@@ -99,26 +93,15 @@ def _ends(rows: QuerySet, key: str) -> tuple[int, int]:
     return (0, 0) if first is None or last is None else (first - 1, last)
 
 
-def _origins(rows: QuerySet) -> QuerySet:
-    return rows.order_by().values_list("project", "type", "locale").distinct()
-
-
 def walk_ids(rows: QuerySet, ids: Sequence[int]) -> Walk:
     """The rows of a queryset whose primary keys are `ids`, which ascend; the axis is the place among them."""
     return Walk(
         rows.db,
         rows.model._meta.db_table,
-        lambda: _origins(rows),
         False,
         lambda after, upto: rows.filter(pk__in=Ids(ids[after:upto])).order_by("pk"),
         lambda: (0, len(ids)),
     )
-
-
-def scope_of(walk: Walk, format: Format) -> Scope:
-    """What SQL must know of the rows to write them in `format`: their table and, for some, where they come from."""
-    asks = format.uses(Prompt) or format.uses(LabelId)
-    return Scope(walk.table, tuple(walk.origins()) if asks else ())
 
 
 def dialect_of(walk: Walk) -> Dialect:
@@ -134,7 +117,8 @@ def unsliced(rows: Rows) -> Rows:
 
 # Pages of tuples ------------------------------------------------------------------------------------------------------
 
-CONTENT = COLUMNS.index("content")
+PROJECT, TYPE, CONTENT, LOCALE = map(COLUMNS.index, ("project", "type", "content", "locale"))
+LABEL, LABELS = map(COLUMNS.index, ("label_name", "label_names"))
 
 
 def pages(walk: Walk) -> Iterator[Page]:
@@ -178,42 +162,76 @@ class _Pace:
 
 
 class Written(NamedTuple):
-    """A page's rows and their lines; `data` is None where SQL could not write every one of them."""
+    """A page's rows and their lines; `data` is None where SQL could not write every one of them.
+
+    `labels`, if asked for, is a line for each labelled row: the name of its label, or the names, in JSON.
+    """
 
     rows: int
     data: bytes | None
+    labels: bytes = b""
 
 
-def written(walk: Walk, record: Record, by_hand: Callable[[Page], bytes]) -> Iterator[tuple[int, bytes]]:
-    """(rows, bytes) of each page; one that SQL could not write is written by `by_hand`."""
-    for (after, upto), page in _pages_of_lines(walk, record):
+def written(
+    walk: Walk,
+    compile: Compile,
+    by_hand: Callable[[Page], bytes],
+    scope: Scope | None = None,
+    *,
+    with_labels: bool = False,
+) -> Iterator[Written]:
+    """Each page as it is to stand in the file. The first, and one that SQL could not write, is written by `by_hand`.
+
+    From such pages SQL learns what it must know of the rows, unless `scope` says it: to look for it beforehand would be to
+    read every row twice.
+    """
+    statement = _Statement(walk, compile, scope or Scope(walk.table), with_labels)
+    start, end = walk.ends()
+    if scope is None and start < end:
+        first = min(start + FIRST_PAGE, end)
+        yield from _by_hand(walk, (start, first), by_hand, statement)
+        start = first
+    for step, page in _pages_of_lines(walk, statement, (start, end)):
         if page.data is not None:
-            yield page.rows, record.before + page.data + record.after
+            yield page._replace(data=statement.record.before + page.data + statement.record.after)
         elif page.rows:
-            rows = _fetch(walk.between(after, upto))
-            yield len(rows), by_hand(rows)
+            yield from _by_hand(walk, step, by_hand, statement)
+
+
+def _by_hand(walk, step, by_hand, statement):
+    if page := _fetch(walk.between(*step)):
+        yield Written(len(page), by_hand(page), labels_of(page))
+        statement.learn(page)
+
+
+def labels_of(page: Page) -> bytes:
+    """A line for each labelled row: the name of its label, or the names, in JSON."""
+    return b"\n".join(
+        row[LABELS].encode() if row[LABELS] is not None else orjson.dumps(row[LABEL])
+        for row in page
+        if row[LABEL] is not None and row[TYPE] in LABELLED
+    )
 
 
 Step = tuple[int, int]
 
 
-def _pages_of_lines(walk: Walk, record: Record) -> Iterator[tuple[Step, Written]]:
+def _pages_of_lines(walk: Walk, statement: "_Statement", ends: Step) -> Iterator[tuple[Step, Written]]:
     """The steps in their order, and what the database wrote for each; several are under way at once where that helps."""
-    pace, (after, end) = _Pace(), walk.ends()
-    statement = _statements(walk, record)
+    pace, (after, end) = _Pace(), ends
     with _readers(walk.using) as (ask, ahead):
         asked: deque[tuple[Step, Future[Written]]] = deque()
         while after < end or asked:
             while after < end and len(asked) < ahead:
                 step = (after, min(after + pace.width, end))
-                asked.append((step, ask(*statement(step))))
+                asked.append((step, ask(*statement.of(step))))
                 after = step[1]
             step, answer = asked.popleft()
             page = answer.result()
             pace.learn(step[1] - step[0], page.rows, len(page.data or b""))
             if page.rows > 2 * MOST_ROWS:
                 for half in reversed(_halves(step)):
-                    asked.appendleft((half, ask(*statement(half))))
+                    asked.appendleft((half, ask(*statement.of(half))))
             else:
                 yield step, page
 
@@ -224,49 +242,74 @@ def _halves(step: Step) -> tuple[Step, Step]:
     return (after, middle), (middle, upto)
 
 
-Statement = tuple[str, tuple]
 MARKS = (2**62 + 1, 2**62 + 2)  # keys that no row has, to find the bounds among a statement's parameters
+MOST_ORIGINS = 500  # in one statement
 
 
-def _statements(walk: Walk, record: Record) -> Callable[[Step], Statement]:
-    """What has the database write a step; Django puts it together once, for that takes a fifth as long as the page."""
-    if not walk.keeps_its_form:
-        return lambda step: _statement(walk, record, step)
-    sql, params = _statement(walk, record, MARKS)
+class _Statement:
+    """What has the database write a step; it is put together once for all steps that differ in their bounds alone."""
 
-    def bound(step: Step) -> Statement:
+    def __init__(self, walk: Walk, compile: Compile, scope: Scope, with_labels: bool):
+        self._walk = walk
+        self._compile = compile
+        self._labels = dialect_of(walk).label_key(walk.table) if with_labels else Sql("NULL")
+        self._use(scope)
+
+    def _use(self, scope: Scope) -> None:
+        self._scope = scope
+        self.record = self._compile(scope)
+        self._form = self._put_together(MARKS) if self._walk.keeps_its_form else None
+
+    def learn(self, page: Page) -> None:
+        """Know from now on where the rows of `page` come from, and their labels."""
+        known = self._scope
+        origins = dict.fromkeys([*known.origins, *((row[PROJECT], row[TYPE], row[LOCALE]) for row in page)])
+        if len(known.origins) < len(origins) <= MOST_ORIGINS:
+            names = (row[LABEL] for row in page if row[LABEL] is not None and row[TYPE] in LABELLED)
+            self._use(Scope(known.table, tuple(origins), tuple(dict.fromkeys([*known.labels, *names]))))
+
+    def of(self, step: Step) -> tuple[str, tuple]:
+        """The statement for `step`, and its parameters."""
+        if self._form is None:
+            return self._put_together(step)
+        sql, params = self._form
         values = dict(zip(MARKS, step, strict=True))
         return sql, tuple(values.get(param, param) if type(param) is int else param for param in params)
 
-    return bound
+    def _put_together(self, step: Step) -> tuple[str, tuple]:
+        lines = self._walk.between(*step).annotate(line=_raw(self.record.line), its_label=_raw(self._labels))
+        try:
+            compiler = lines.values_list("line", "its_label")[: 2 * MOST_ROWS + 1].query.get_compiler(self._walk.using)
+            sql, params = compiler.as_sql()
+        except EmptyResultSet:
+            sql, params = "SELECT NULL AS line, NULL AS its_label WHERE 1 = 0", ()
+        page, labels = (dialect_of(self._walk).page(column, "%s") for column in ("line", "its_label"))
+        return f"SELECT count(*), count(line), {page}, {labels} FROM ({sql}) page", (self.record.between, "\n", *params)
 
 
-def _statement(walk: Walk, record: Record, step: Step) -> Statement:
-    lines = walk.between(*step).annotate(line=RawSQL(record.line.text, record.line.params, CharField()))
-    try:
-        sql, params = lines.values_list("line")[: 2 * MOST_ROWS + 1].query.get_compiler(walk.using).as_sql()
-    except EmptyResultSet:
-        sql, params = "SELECT NULL AS line WHERE 1 = 0", ()
-    page = dialect_of(walk).page("%s")
-    return f"SELECT count(*), count(line), {page} FROM ({sql}) page", (record.between, *params)
+def _raw(sql: Sql) -> RawSQL:
+    return RawSQL(sql.text, sql.params, CharField())
 
 
 def _ask(connection, sql: str, params: tuple) -> Written:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        rows, lines, data = cursor.fetchone()
-    return Written(rows, bytes(data) if rows == lines and rows else None)
+        if connection.vendor == "postgresql":  # the lines as they came over the wire, already UTF-8
+            rows, lines, data, labels = (cursor.cursor.pgresult.get_value(0, column) for column in range(4))
+        else:
+            rows, lines, data, labels = cursor.fetchone()
+    return Written(int(rows), data if int(rows) == int(lines) else None, labels or b"")
 
 
 @contextmanager
 def _readers(using: str):
     """A function that has a statement answered, and how many answers may be awaited at once.
 
-    A server answers on connections of our own, side by side. SQLite is in this process and holds its lock while it works:
-    there the answer comes at once, and so it does inside a transaction, whose rows no other connection sees.
+    They are asked on connections of our own, side by side with what is done with the pages. Inside a transaction no other
+    connection sees its rows, and a database in memory has but one: there the answer comes at once.
     """
-    here = connections[using]
-    if here.vendor == "sqlite" or here.in_atomic_block:
+    here: Any = connections[using]
+    if here.in_atomic_block or (here.vendor == "sqlite" and here.is_in_memory_db()):
 
         def at_once(sql, params):
             answer: Future[Written] = Future()
@@ -288,16 +331,19 @@ def _readers(using: str):
         finally:
             free.put(connection)
 
-    pool = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+    pool = ThreadPoolExecutor(len(own), thread_name_prefix="reader")
     try:
-        for connection in own:  # a page is too small for a plan with helpers of its own
-            with connection.cursor() as cursor:
-                cursor.execute("SET max_parallel_workers_per_gather = 0; SET jit = off")
-        yield lambda sql, params: pool.submit(on_a_free_one, sql, params), READERS + 1
+        if here.vendor == "postgresql":  # a page is too small for a plan with helpers of its own
+            for connection in own:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET max_parallel_workers_per_gather = 0; SET jit = off")
+        yield lambda sql, params: pool.submit(on_a_free_one, sql, params), len(own) + 1
     finally:
         pool.shutdown(cancel_futures=True)
         for connection in own:
-            if connection.connection is not None:  # it goes back into a pool: as it came
+            if (
+                here.vendor == "postgresql" and connection.connection is not None
+            ):  # it goes back into a pool: as it came
                 with connection.cursor() as cursor:
                     cursor.execute("RESET max_parallel_workers_per_gather; RESET jit")
             connection.close()

@@ -17,7 +17,7 @@ from labelhub.jobs.models import Job
 
 from . import batching, dealing, destinations, formats
 from .batching import Progress, State
-from .carried import Split, carried_by, label_counts, parts_of
+from .carried import Split, carried_by, parts_of
 from .compression import SUFFIXES
 from .errors import EmptyBatch, WrongState
 from .files import File
@@ -132,12 +132,11 @@ def _written(shard: Shard, progress: Progress) -> bool:
             return False
         if file.rows != remaining and batch.carries == Batch.Carries.SAMPLES:
             raise batching.SelectionMoved("a sample lost its approval while the shard was being written; starting over")
-        labels = label_counts(batch, split, within)
         progress(remaining, remaining, "storing the shard")
         draft.finish()
         with transaction.atomic():
             shard.row_count, shard.byte_count, shard.sha256 = file.rows, file.whole.bytes, file.whole.sha256
-            shard.labels, shard.written_at = labels, timezone.now()
+            shard.labels, shard.written_at = file.parts["whole"].labels(), timezone.now()
             written = {
                 name: getattr(shard, name) for name in ("row_count", "byte_count", "sha256", "labels", "written_at")
             }
@@ -161,7 +160,15 @@ def _file_of(shard: Shard, report) -> File:
     walk = carried_by(shard.batch).walk(Split(shard.split), shape)
     walk = walk._replace(ends=lambda: (shard.after, shard.upto))
     context = batching.context_of(shard.batch, shape)
-    return File(shape, {"whole": walk}, context, shard.batch.options, report, shard.batch.compression)
+    return File(
+        shape,
+        {"whole": walk},
+        context,
+        shard.batch.options,
+        report,
+        with_labels=True,
+        compression=shard.batch.compression,
+    )
 
 
 @transaction.atomic

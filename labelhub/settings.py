@@ -13,6 +13,7 @@ from django.urls import reverse_lazy
 from environs import Env, validate
 
 from labelhub.logging import configuration
+from labelhub.sqlite import let_threads_run
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -123,6 +124,7 @@ TEMPLATES = [
 
 DATABASES = {"default": env.dj_db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'labelhub.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    let_threads_run()
     # DEFERRED lets two readers both want to write: 349 of 600 transactions died "database is locked"; IMMEDIATE: none.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",

@@ -54,17 +54,32 @@ def insert_select(
 def update_each(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence]) -> int:
     """Give each row its own values: `rows` hold the primary key, then a value for each of `fields`. Returns how many.
 
-    One prepared statement run many times: `bulk_update` would write a CASE with a branch for every row and field.
+    `bulk_update` would write a CASE with a branch for every row and field. On PostgreSQL one statement is joined with
+    the values, sent as an array a column; elsewhere one prepared statement is run many times.
     """
     connection = connections[router.db_for_write(model)]
     quote = connection.ops.quote_name
     targets: list[models.Field] = [model._meta.get_field(name) for name in fields]  # type: ignore[misc]
-    sets = ", ".join(f"{quote(str(field.column))} = %s" for field in targets)
     prepare = [partial(field.get_db_prep_save, connection=connection) for field in targets]
     values = [(*(ready(value) for ready, value in zip(prepare, row, strict=True)), pk) for pk, *row in rows]
-    if values:
-        table, primary = quote(model._meta.db_table), quote(str(model._meta.pk.column))  # type: ignore[union-attr]
-        with connection.cursor() as cursor:
+    if not values:
+        return 0
+    key: models.Field = model._meta.pk  # type: ignore[assignment]
+    table, primary = quote(model._meta.db_table), quote(str(key.column))
+    columns = [quote(str(field.column)) for field in targets]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            kinds = [field.cast_db_type(connection) for field in (*targets, key)]
+            arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+            given = ", ".join(f"v{place}" for place in range(len(kinds)))
+            sets = ", ".join(f"{column} = given.v{place}" for place, column in enumerate(columns))
+            cursor.execute(
+                f"UPDATE {table} SET {sets} FROM unnest({arrays}) AS given ({given})"
+                f" WHERE {table}.{primary} = given.v{len(columns)}",
+                [list(column) for column in zip(*values, strict=True)],
+            )
+        else:
+            sets = ", ".join(f"{column} = %s" for column in columns)
             cursor.executemany(f"UPDATE {table} SET {sets} WHERE {primary} = %s", values)
     return len(values)
 
@@ -76,55 +91,99 @@ def insert_rows(
 
     Several times as fast as bulk_create, which makes an object of every row: COPY on PostgreSQL, one prepared statement
     elsewhere. Nothing is validated; foreign keys are given as primary keys and JSON as its text (`dump_json`). A column
-    that is not named holds its default, asked for once.
+    that is not named holds its default, asked for once; so does the primary key, which may be named (`new_ids`).
     """
     connection = connections[router.db_for_write(model)]
-    unnamed = {
+    defaults = {
         field.name: field.get_default()
         for field in model._meta.concrete_fields
         if not (field.primary_key or field.name in names or field.name in same)
     }
-    for field in model._meta.concrete_fields:
-        if field.name in unnamed and isinstance(field, models.JSONField):
-            unnamed[field.name] = field.get_db_prep_save(unnamed[field.name], connection)
-    same = {**same, **unnamed}
-    fields: list[models.Field] = [model._meta.get_field(name) for name in (*names, *same)]  # type: ignore[misc]
+    shared: list[tuple[models.Field, Any]] = [
+        (model._meta.get_field(name), value)  # type: ignore[misc]
+        for name, value in {**same, **defaults}.items()
+    ]
+    fields: list[models.Field] = [model._meta.get_field(name) for name in names]  # type: ignore[misc]
 
-    def prepared(field):
+    def writing(field):
         """How a value of `field` is written, where that is not how Python holds it."""
-        if isinstance(field, models.DateTimeField):  # a few moments stand in many rows
+        if isinstance(field, models.DateTimeField | models.FloatField):  # a few moments and shares stand in many rows
             return lru_cache(lambda value: field.get_db_prep_save(value, connection))
-        if isinstance(field, models.FloatField):
-            return lambda value: field.get_db_prep_save(value, connection)
         return None
 
-    changes = [(place, change) for place, field in enumerate(fields) if (change := prepared(field))]
-    tail = list(same.values())
-    quote = connection.ops.quote_name
-    target = f"{quote(model._meta.db_table)} ({', '.join(quote(str(field.column)) for field in fields)})"
+    changes = [(place, change) for place, field in enumerate(fields) if (change := writing(field))]
+    tail = [
+        field.get_db_prep_save(value, connection)
+        if writing(field) or (field.name in defaults and isinstance(field, models.JSONField))
+        else value
+        for field, value in shared
+    ]
 
     def ready():
         for row in rows:
             values = [*row, *tail]
             for place, change in changes:
-                values[place] = change(values[place])
+                if values[place] is not None:
+                    values[place] = change(values[place])
             yield values
 
+    quote = connection.ops.quote_name
+    columns = [quote(str(field.column)) for field in (*fields, *(field for field, _ in shared))]
+    target = f"{quote(model._meta.db_table)} ({', '.join(columns)})"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             with cursor.copy(f"COPY {target} FROM STDIN") as copy:
                 for values in ready():
                     copy.write_row(values)
         else:
-            cursor.executemany(f"INSERT INTO {target} VALUES ({', '.join(['%s'] * len(fields))})", ready())
+            cursor.executemany(f"INSERT INTO {target} VALUES ({', '.join(['%s'] * len(columns))})", ready())
 
 
-class Ids(RawSQL):
-    """Primary keys as one parameter, however many there are: `filter(pk__in=Ids(ids))`."""
+def new_ids(model: type[models.Model], count: int) -> Sequence[int]:
+    """`count` primary keys for rows of `model` about to be written, in ascending order; nobody else is given them.
 
-    def __init__(self, ids: Iterable[int]):
-        self.ids = list(ids)
-        super().__init__("SELECT value FROM json_each(%s)", [json.dumps(self.ids)])
+    On SQLite they are the next ones, and the caller's transaction must be the one that writes (IMMEDIATE): it has no
+    sequence to draw from, and no second writer either.
+    """
+    connection = connections[router.db_for_write(model)]
+    table, column = model._meta.db_table, str(model._meta.pk.column)  # type: ignore[union-attr]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)", [table, column, count]
+            )
+            return sorted(pk for (pk,) in cursor.fetchall())
+        quote = connection.ops.quote_name
+        # An AUTOINCREMENT table remembers the highest key it ever held, also of rows that are gone.
+        cursor.execute(
+            f"SELECT max(coalesce((SELECT max({quote(column)}) FROM {quote(table)}), 0),"
+            " coalesce((SELECT seq FROM sqlite_sequence WHERE name = %s), 0))",
+            [table],
+        )
+        last = cursor.fetchone()[0]
+        return range(last + 1, last + 1 + count)
+
+
+class Listed(RawSQL):
+    """Many values as one parameter, however many there are: `filter(pk__in=Ids(ids))`, `filter(uid__in=Texts(uids))`."""
+
+    kind: str  # PostgreSQL's name for the type of the values
+
+    def __init__(self, values: Iterable[Any]):
+        self.values = list(values)
+        super().__init__("SELECT value FROM json_each(%s)", [json.dumps(self.values)])
 
     def as_postgresql(self, compiler, connection):
-        return "(SELECT unnest(%s::bigint[]))", [self.ids]
+        return f"(SELECT unnest(%s::{self.kind}[]))", [self.values]
+
+
+class Ids(Listed):
+    """Primary keys."""
+
+    kind = "bigint"
+
+
+class Texts(Listed):
+    """Texts."""
+
+    kind = "text"

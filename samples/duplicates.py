@@ -11,7 +11,7 @@ whose only common keys are full, and which is joined to none of those that fill 
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 
@@ -68,14 +68,20 @@ class _Clusters:
         return {one: name for one in list(self._above) if (name := self.of(one)) != one}
 
 
-def index_tasks(tasks: QuerySet[Task]) -> int:
+def index_tasks(tasks: QuerySet[Task], *, told: Callable[[int, int], object] | None = None) -> int:
     """Compare those of `tasks` that never were, and cluster them; returns how many. Only texts: an image's URL is none.
 
     May run while others import into the same project, and be stopped and run again: each chunk is one transaction.
+    `told` hears, between two of them, how many are done and how many there are.
     """
     kinds = [name for name in task_types.names() if task_types.get(name).sample_type == "TEXT"]
-    new = tasks.filter(~Exists(ClusterMember.objects.filter(task=OuterRef("pk"))), type__in=kinds)
-    return sum(_index(texts) for chunk in _chunks(_ids(new)) for texts in _texts(chunk))
+    ids = _ids(tasks.filter(~Exists(ClusterMember.objects.filter(task=OuterRef("pk"))), type__in=kinds))
+    compared = 0
+    for number, chunk in enumerate(_chunks(ids), 1):
+        compared += sum(map(_index, _texts(chunk)))
+        if told:
+            told(min(number * CHUNK, len(ids)), len(ids))
+    return compared
 
 
 def note_duplicates(task_ids: Iterable[int]) -> int:

@@ -1,18 +1,21 @@
 """Settling: the answers to a task become a verdict or none, and a verdict becomes a PENDING sample at once."""
 
+import json
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, QuerySet, TextField, Value, When
 from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from labelhub.accounts import audit
 from labelhub.accounts.roles import Power
-from labelhub.setwise import insert_select, update_each
+from labelhub.setwise import Ids, insert_select, update_each
 from samples import consensus, task_types
 from samples.consensus.weighted import weight_of
 
@@ -21,7 +24,7 @@ from .models import Annotation, Label, Project, Sample, Task, TaskLabel
 from .models.verdicts import VERDICT_FIELDS
 from .permissions import require
 
-CHUNK = 500  # tasks counted in one transaction: short enough that nobody waits for SQLite's one writer
+CHUNK = 1_000  # tasks counted in one transaction: short enough that nobody waits for SQLite's one writer
 
 # The columns that tell what was decided; with what the item is, they are what a sample copies.
 DECIDED = (
@@ -63,12 +66,13 @@ def settle_all(tasks: QuerySet[Task]) -> Settled:
     answered = Exists(Annotation.objects.filter(task=OuterRef("pk")))
     waiting = unsliced(tasks).exclude(status=Task.Status.COMPLETED).filter(answered, decided_by=None).order_by("pk")
     records = _records(waiting)
-    completed = failed = last = 0
-    while chunk := list(waiting.filter(pk__gt=last).values_list("pk", flat=True).distinct()[:CHUNK]):
-        counted = _count(chunk, records=records)
+    # Eight bytes a task, looked up once: a walk in pages would look through what is left for every page.
+    pks = array("q", dict.fromkeys(waiting.values_list("pk", flat=True).iterator(chunk_size=10_000)))
+    completed = failed = 0
+    for start in range(0, len(pks), CHUNK):
+        counted = _count(pks[start : start + CHUNK].tolist(), records=records)
         completed += counted.completed
         failed += counted.failed
-        last = chunk[-1]
     return Settled(completed, failed)
 
 
@@ -149,9 +153,18 @@ def verdict_columns(
 @transaction.atomic
 def accept_all(tasks: QuerySet[Task], *, by=None) -> int:
     """Make a PENDING sample of each settled task that has none yet, in one statement; returns how many."""
+    return _make_samples(Task.objects.completed().filter(pk__in=tasks.values("pk"), sample=None), by=by)
+
+
+@transaction.atomic
+def accept_fresh(task_ids: Sequence[int], *, by=None) -> int:
+    """The same for settled tasks that this transaction has just written: they cannot have one."""
+    return _make_samples(Task.objects.filter(pk__in=Ids(task_ids)), by=by) if task_ids else 0
+
+
+def _make_samples(settled: QuerySet[Task], *, by) -> int:
     at = timezone.now()
     newest = Sample.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    settled = Task.objects.completed().filter(pk__in=tasks.values("pk"), sample=None)
     special = [
         When(type=kind.name, then=Value(kind.sample_type)) for kind in task_types.MENU if kind.sample_type != "TEXT"
     ]
@@ -166,7 +179,7 @@ def accept_all(tasks: QuerySet[Task], *, by=None) -> int:
         "label": "label",
         **{name: name for name in VERDICT_FIELDS},
     }
-    made = insert_select(Sample, settled, columns, ignore_conflicts=True)
+    made = insert_select(Sample, settled.order_by("pk"), columns, ignore_conflicts=True)
     if made:  # numbered after all that were there, and stamped: exactly these
         fresh = Sample.objects.filter(pk__gt=newest, created_at=at)
         audit.record_all(fresh, "create", by=by, after=Sample.Status.PENDING, at=at)
@@ -224,25 +237,30 @@ def _records(tasks: QuerySet[Task], *, but: Task | None = None) -> Records:
 def _count(pks: Collection[int], *, records: Records, by=None) -> Settled:
     """Count the answers to the tasks `pks`, write what changed, and bring their samples into line."""
     tasks = list(
-        Task.objects.select_for_update().filter(pk__in=pks, decided_by=None).defer("content", "metadata").order_by("pk")
+        Task.objects.select_for_update()
+        .filter(pk__in=Ids(pks), decided_by=None)
+        .defer("content", "metadata")
+        .order_by("pk")
     )
     projects = Project.objects.in_bulk({task.project_id for task in tasks})
     labels: dict[int, dict[str, Label]] = {pk: {} for pk in projects}
     for label in Label.objects.filter(project__in=projects).order_by("position"):
         labels[label.project_id][label.name] = label
     answers = defaultdict(list)
-    given = Annotation.objects.filter(task__in=[task.pk for task in tasks]).order_by("pk")
-    for task_id, annotator_id, answer in given.values_list("task_id", "annotator_id", "answer"):
-        answers[task_id].append((annotator_id, answer))
+    given = Annotation.objects.filter(task__in=Ids(task.pk for task in tasks)).order_by("pk")
+    as_text = given.annotate(text=Cast("answer", TextField()))
+    for task_id, annotator_id, text in as_text.values_list("task_id", "annotator_id", "text"):
+        answers[task_id].append((annotator_id, text))
 
     now = timezone.now()
     previous = {task.pk: task.answer for task in tasks}
     counted, changed = [], []
+    outcomes: dict[tuple, dict[str, Any]] = {}  # most tasks of a project come to one of a few
     for task in tasks:
         project = projects[task.project_id]
-        votes = [
-            (answer, _weight(records.get((project.pk, annotator), Record()))) for annotator, answer in answers[task.pk]
-        ]
+        votes = tuple(
+            (text, _weight(records.get((project.pk, annotator), Record()))) for annotator, text in answers[task.pk]
+        )
         if not votes:
             continue
         was = _state(task)
@@ -250,14 +268,20 @@ def _count(pks: Collection[int], *, records: Records, by=None) -> Settled:
             task.status = Task.Status.VALIDATING
         else:
             counted.append(task)
-            _apply(task, votes, project=project, labels=labels[project.pk], at=now)
+            asked = (project.pk, votes)
+            outcome = outcomes.get(asked) if task.options is None else None
+            if outcome is None:
+                outcome = _outcome(task, votes, project=project, labels=labels[project.pk])
+                if task.options is None:
+                    outcomes[asked] = outcome
+            _apply(task, outcome, at=now)
         if _state(task) != was:
             changed.append(task)
     _write(changed, labels=labels)
     _bring_into_line(changed, previous=previous, action="edited", by=by)
     completed = [task.pk for task in counted if task.is_settled]
     if completed:
-        accept_all(Task.objects.filter(pk__in=completed), by=by)
+        accept_all(Task.objects.filter(pk__in=Ids(completed)), by=by)
     return Settled(len(completed), len(counted) - len(completed))
 
 
@@ -269,27 +293,30 @@ def _state(task):
     return (task.status, *(getattr(task, name) for name in DECIDED))
 
 
-def _apply(task, votes, *, project, labels, at):
-    """Put on `task` what its `votes` come to."""
+def _outcome(task, votes, *, project, labels) -> dict[str, Any]:
+    """What the `votes` on `task` come to: its status and the columns that tell a verdict, but for the moment."""
     settlement = task.kind.settle(
-        votes,
+        [(json.loads(text), weight) for text, weight in votes],
         rule=consensus.get(project.consensus_rule),
         threshold=project.consensus_threshold,
         choices=task.options or list(labels),
     )
-    task.vote_shares = {value: round(share, 4) for value, share in settlement.shares.items()}
+    shares = {value: round(share, 4) for value, share in settlement.shares.items()}
     if settlement.answer is None:
-        task.status = Task.Status.FAILED
-        for name in DECIDED:
-            if name != "vote_shares":
-                setattr(task, name, None)
-        return
-    if task.answer != settlement.answer:
+        return dict.fromkeys(DECIDED) | {"status": Task.Status.FAILED, "vote_shares": shares}
+    return {
+        "status": Task.Status.COMPLETED,
+        "vote_shares": shares,
+        "confidence": round(settlement.confidence, 4),
+        **verdict_columns(settlement.answer, kind=task.kind, labels=labels, options=task.options),
+    }
+
+
+def _apply(task, outcome, *, at):
+    """Put on `task` what its votes come to; a verdict that stays keeps its moment."""
+    if outcome["status"] == Task.Status.COMPLETED and task.answer != outcome["answer"]:
         task.validated_at = at
-    task.status = Task.Status.COMPLETED
-    task.confidence = round(settlement.confidence, 4)
-    columns = verdict_columns(settlement.answer, kind=task.kind, labels=labels, options=task.options)
-    for name, value in columns.items():
+    for name, value in outcome.items():
         setattr(task, name, value)
 
 
@@ -325,7 +352,7 @@ def _bring_into_line(
     sample stays as it was reviewed.
     """
     by_pk = {task.pk: task for task in tasks}
-    for sample in Sample.objects.select_for_update().filter(task__in=list(by_pk)).order_by("pk"):
+    for sample in Sample.objects.select_for_update().filter(task__in=Ids(by_pk)).order_by("pk"):
         task = by_pk[sample.task_id]
         before = told(sample)
         is_other = task.answer != previous[task.pk]

@@ -1,8 +1,12 @@
-"""The background work of samples: importing files too large for a request."""
+"""The background work of samples: importing files too large for a request, and looking over the texts that came in."""
+
+from functools import partial
 
 from labelhub.jobs.kinds import job
 
+from . import looking_over
 from .intake import uploads
+from .models import Task
 
 
 def forget_file(job, *, path, **_):
@@ -12,12 +16,33 @@ def forget_file(job, *, path, **_):
 
 @job("samples.import_file", ended=forget_file)
 def import_file(progress, *, path: str, project: int, **asked):
-    """Import the file at `path`; run again after a death it changes nothing more, for its rows are known by then.
-
-    One transaction holds the whole import, so there is no progress to report from inside: written there it would be
-    seen only at the end, and on PostgreSQL it would lock the job's row against the heartbeat.
-    """
-    progress(0, 1, f"importing {asked['name']}")
-    result = uploads.import_kept(project, path=path, by=progress.job.owner, **asked)
+    """Import the file at `path`; run again after a death it goes on, for what it has written it knows again."""
+    progress(0, 1, f"reading {asked['name']}")
+    result = uploads.import_kept(
+        project,
+        path=path,
+        by=progress.job.owner,
+        written=lambda done, total: progress(done, total, f"{done:,} of {total:,} rows written"),
+        **asked,
+    )
     uploads.forget(path)
     return result
+
+
+@job(looking_over.MEASURE)
+def measure_texts(progress, *, project: int):
+    """Measure the texts of a project that have no figures yet."""
+    tasks = Task.objects.filter(project=project)
+    return {"measured": looking_over.measure_texts(tasks, told=partial(_tell, progress, "measured"))}
+
+
+@job(looking_over.COMPARE)
+def find_duplicates(progress, *, project: int):
+    """Compare the texts of a project that were never compared."""
+    tasks = Task.objects.filter(project=project)
+    return {"compared": looking_over.compare_texts(tasks, told=partial(_tell, progress, "compared"))}
+
+
+def _tell(progress, what, done, total):
+    done = min(done, total)
+    progress(done, total, f"{done:,} of {total:,} texts {what}")

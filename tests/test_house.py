@@ -64,8 +64,8 @@ def test_every_module_says_what_it_is():
 
 # The admin ------------------------------------------------------------------------------------------------------------
 
-# Rows of two keys, shown as the labels of an answer or a verdict; what the search for near-duplicates looks up.
-INSIDE = {"TaskLabel", "AnnotationLabel", "DuplicateBand", "ClusterMember"}
+# Rows of two keys, shown as the labels of an answer or a verdict; what is shown on the page of its task.
+INSIDE = {"TaskLabel", "AnnotationLabel", "DuplicateBand", "ClusterMember", "TextStatistics"}
 MOST_QUERIES = 14
 
 

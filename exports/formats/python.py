@@ -211,15 +211,15 @@ def _cells(shape: Shape, context: Context, *, always_quoted: bool, guard: bool) 
         if guard:
             values = [f"'{value}" if is_formula(value) else value for value in values]
         if always_quoted:
-            return [_quoted(value) for value in values]
+            return [quoted(value) for value in values]
         if needs_quotes("".join(values)):  # one search for the page: most columns hold nothing to quote
-            return [_quoted(value) if needs_quotes(value) else value for value in values]
+            return [quoted(value) if needs_quotes(value) else value for value in values]
         return values
 
     return write
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 

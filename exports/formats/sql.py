@@ -2,31 +2,54 @@
 
 A record is a chain of text expressions over one row of a task or sample. What they write is to the byte what the reference in
 `python.py` writes; a record that SQL cannot write is NULL, and the caller has its page written by the reference instead.
+
+Whatever follows the content of a row is as a rule the same for all rows of one label: for the labels known beforehand it
+is a constant, found by a CASE, and the long content is copied once or twice instead of by every link of the chain.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby, islice
 from typing import Any
 
 import orjson
 
 from .context import LABELLED, SLOT, Context
-from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Shape, Table, leaves
+from .python import is_formula, needs_quotes, quoted
+from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Shape, Table
 
 COLUMN_OF = {"pk": "id", "project": "project_id"}
 NUMBERS = frozenset({"confidence"})
+PLAIN = frozenset({"uid", "type"})  # of our own making: nothing in them to quote
+FEW = 8  # labels that are looked for one after the other; more are divided in half
+MOST_CONSTANTS = 300  # labels whose constants make a statement longer
+MOST_LABELS = 10_000  # in one statement; SQLite takes 32,766 parameters
 QUOTE_WORTHY = '",\r\n'
 FORMULA_STARTS = "=+@\t\r-"
 
 
 @dataclass(frozen=True)
 class Sql:
-    """A piece of SQL and its parameters, in the order in which they stand in it."""
+    """A piece of SQL and its parameters, in the order in which they stand in it; a long one holds the content."""
 
     text: str
     params: tuple = ()
+    is_long: bool = False
+
+
+@dataclass(frozen=True)
+class ByLabel:
+    """What the label alone decides: `of` writes it for a row of one label, `sql` for any row.
+
+    `of` gives None for a label it does not know; with `only` it holds for rows of these task types.
+    """
+
+    of: Callable[[str], bytes | None]
+    sql: Sql
+    only: frozenset[str] | None = None
+
+
+Piece = bytes | Sql | ByLabel
 
 
 @dataclass(frozen=True)
@@ -44,10 +67,14 @@ Origin = tuple[int, str, str]  # project, type, locale
 
 @dataclass(frozen=True)
 class Scope:
-    """What is known of the rows: their table, and each (project, type, locale) among them."""
+    """What is known of the rows: their table, each (project, type, locale) among them, and labels that many have."""
 
     table: str
-    origins: tuple[Origin, ...]
+    origins: tuple[Origin, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+Compile = Callable[[Scope], Record]
 
 
 class NotInSql(Exception):
@@ -55,7 +82,11 @@ class NotInSql(Exception):
 
 
 class Dialect:
-    """How one database says it. The text of a row's line is `chain` of constants and expressions."""
+    """How one database says it. The text of a row's line is a chain of constants and expressions."""
+
+    def bytewise(self, text: str) -> str:
+        """`text` as something that is compared by its UTF-8 bytes."""
+        raise NotImplementedError
 
     def quoted(self, text: Sql) -> Sql:
         """`text` as a JSON string, or null."""
@@ -95,13 +126,22 @@ class Dialect:
         """Whether it begins with one of them."""
         raise NotImplementedError
 
-    def page(self, separator: str) -> str:
-        """The aggregate that joins a page's lines, in their order and with the expression `separator`, into bytes."""
+    def page(self, column: str, separator: str) -> str:
+        """The aggregate that joins a page's texts, in their order and with the expression `separator` between them."""
         raise NotImplementedError
+
+    def label_key(self, table: str) -> Sql:
+        """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
+        types, name = sorted(LABELLED), self.quoted(Sql(f'"{table}"."label_name"'))
+        is_labelled = f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL'
+        return Sql(f'CASE WHEN {is_labelled} THEN coalesce("{table}"."label_names", {name.text}) END', tuple(types))
 
 
 class Sqlite(Dialect):
     element = "n.value"
+
+    def bytewise(self, text):
+        return f"{text} COLLATE BINARY"
 
     def object(self, pairs):
         keys_and_values = ", ".join(f"%s, {value.text}" for _, value in pairs)
@@ -134,18 +174,21 @@ class Sqlite(Dialect):
     def begins(self, text, characters):
         return Sql(f"{text} GLOB %s", (f"[{characters}]*",))
 
-    def page(self, separator):
-        return f"CAST(group_concat(line, {separator}) AS BLOB)"
+    def page(self, column, separator):
+        return f"CAST(group_concat({column}, {separator}) AS BLOB)"
 
 
 class Postgres(Dialect):
     element = "n.name"
 
+    def bytewise(self, text):
+        return f'{text} COLLATE "C"'
+
     def quoted(self, text):
         return Sql(f"coalesce(to_json({text.text})::text, 'null')", text.params)
 
     def prompted(self, text):
-        return Sql(f"to_json({text.text})::text", text.params)
+        return Sql(f"to_json(({text.text})::text)::text", text.params)
 
     def number(self, column):
         return f"CASE WHEN {column} = trunc({column}) THEN {column}::text || '.0' ELSE {column}::text END"
@@ -165,19 +208,18 @@ class Postgres(Dialect):
     def begins(self, text, characters):
         return Sql(f"{text} ~ %s", (f"^[{characters}]",))
 
-    def page(self, separator):
-        return f"convert_to(string_agg(line, {separator}), 'UTF8')"
+    def page(self, column, separator):
+        return f"string_agg({column}, {separator})"
 
 
 DIALECTS: Mapping[str, Dialect] = {"sqlite": Sqlite(), "postgresql": Postgres()}
 
 
-def compiled(
-    format: Format, context: Context, scope: Scope, dialect: Dialect, options: Mapping[str, Any]
-) -> Record | None:
-    """How `dialect` writes `format`; None for one that only the reference writes."""
-    writer = _Writer(context, scope, dialect)
-    with suppress(NotInSql):
+def compiler(format: Format, context: Context, dialect: Dialect, options: Mapping[str, Any]) -> Compile | None:
+    """How `dialect` writes `format`, once it knows the rows; None for a format that only the reference writes."""
+
+    def compile(scope: Scope) -> Record:
+        writer = _Writer(context, scope, dialect)
         match format:
             case Lines():
                 return Record(writer.record(format.shape, format.spaced), after=b"\n", between="\n")
@@ -185,33 +227,37 @@ def compiled(
                 return Record(writer.record(format.shape, False), before=b",", between=",")
             case Table():
                 cells = writer.cells(format, guard=options.get("guard_formulas", False))
-                return Record(_chain(list(cells)), after=b"\n", between="\n")
-    return None
+                return Record(writer.chain(cells), after=b"\n", between="\n")
+        raise NotInSql(format)
+
+    try:
+        compile(Scope("rows"))
+    except NotInSql:
+        return None
+    return compile
 
 
-Piece = bytes | Sql
+def _marks(values: Sequence) -> str:
+    return ", ".join(["%s"] * len(values))
 
 
 def _params(pieces: Iterable[Sql]) -> tuple:
     return tuple(chain.from_iterable(piece.params for piece in pieces))
 
 
-def _chain(pieces: list[Piece]) -> Sql:
+def _chain(pieces: Iterable[bytes | Sql]) -> Sql:
     """The pieces one after the other; NULL as soon as one of them is."""
     texts: list[str] = []
     params: list[Any] = []
-    constant = b""
-    for piece in [*pieces, Sql("")]:
-        if isinstance(piece, bytes):
-            constant += piece
+    for is_constant, run in groupby(pieces, key=lambda piece: isinstance(piece, bytes)):
+        if is_constant:
+            if constant := b"".join(run):  # type: ignore[arg-type]  # the key says so
+                texts.append("%s")
+                params.append(constant.decode())
             continue
-        if constant:
-            texts.append("%s")
-            params.append(constant.decode())
-            constant = b""
-        if piece.text:
-            texts.append(piece.text)
-            params.extend(piece.params)
+        for piece in run:
+            texts.append(piece.text)  # type: ignore[union-attr]
+            params.extend(piece.params)  # type: ignore[union-attr]
     return Sql(" || ".join(texts) or "''", tuple(params))
 
 
@@ -220,19 +266,70 @@ class _Writer:
         self.context = context
         self.scope = scope
         self.say = dialect
+        self.labels = list(islice(dict.fromkeys([*scope.labels, *context.labels]), MOST_CONSTANTS))
 
     def record(self, shape: Shape, spaced: bool) -> Sql:
         """The whole record: by the database's own JSON functions where it has them and they do, else as a chain."""
         whole = None if spaced else self.value(shape)
-        if whole is None:
-            return _chain(list(self.json(shape, spaced)))
-        if not any(isinstance(leaf, Prompt) for leaf in leaves(shape)):
-            return whole
-        foreseen = self.any_of(self.scope.origins)  # a prompt for any other origin would be null, and the record not
-        return Sql(f"CASE WHEN {foreseen.text} THEN {whole.text} END", foreseen.params + whole.params)
+        return self.chain(self.json(shape, spaced)) if whole is None else whole
+
+    def chain(self, pieces: Iterable[Piece]) -> Sql:
+        """The pieces one after the other; what follows the long one is put together first, for each link copies."""
+        folded = list(self.folded(pieces))
+        tail = next((place for place in range(len(folded), 0, -1) if getattr(folded[place - 1], "is_long", False)), 0)
+        if not 0 < tail < len(folded) - 1:
+            return _chain(folded)
+        rest = _chain(folded[tail:])
+        return _chain([*folded[:tail], Sql(f"({rest.text})", rest.params)])
+
+    def folded(self, pieces: Iterable[Piece]) -> Iterator[bytes | Sql]:
+        """The pieces with each run of constants and of what the label decides made one."""
+        for is_row_s_own, run in groupby(pieces, key=lambda piece: isinstance(piece, Sql)):
+            neighbours = list(run)
+            if is_row_s_own or all(isinstance(piece, bytes) for piece in neighbours):
+                yield from neighbours  # type: ignore[misc]  # no ByLabel among them
+            else:
+                yield self.by_label(neighbours)  # type: ignore[arg-type]
+
+    def by_label(self, run: Sequence[bytes | ByLabel]) -> Sql:
+        """`run` as a constant for the labels known beforehand; else as the pieces of it say."""
+        for_any_row = _chain(piece if isinstance(piece, bytes) else piece.sql for piece in run)
+        written: dict[str, bytes] = {}
+        for name in self.labels:
+            parts = [piece if isinstance(piece, bytes) else piece.of(name) for piece in run]
+            if None not in parts:
+                written[name] = b"".join(part for part in parts if part is not None)
+        if not written:
+            return for_any_row
+        found = self.lookup(self.column("label_name"), {name: data.decode() for name, data in written.items()})
+        test, params = f"{self.column('label_names')} IS NULL", ()
+        for piece in run:
+            if isinstance(piece, ByLabel) and piece.only is not None:
+                types = self.one_of("type", sorted(piece.only))
+                test, params = f"{test} AND {types.text}", (*params, *types.params)
+        return Sql(
+            f"coalesce(CASE WHEN {test} THEN {found.text} END, {for_any_row.text})",
+            (*params, *found.params, *for_any_row.params),
+        )
+
+    def lookup(self, column: str, values: Mapping[str, str]) -> Sql:
+        """The value of the text in `column`; NULL for one that `values` does not hold."""
+        if len(values) > MOST_LABELS:
+            raise NotInSql(f"{len(values)} labels")
+        return self._lookup(column, sorted(values.items(), key=lambda item: item[0].encode()))
+
+    def _lookup(self, column: str, ordered: Sequence[tuple[str, str]]) -> Sql:
+        if not ordered:
+            return Sql("NULL")
+        if len(ordered) <= FEW:
+            return Sql(f"CASE {column}{' WHEN %s THEN %s' * len(ordered)} END", tuple(chain.from_iterable(ordered)))
+        middle = len(ordered) // 2
+        less, more = self._lookup(column, ordered[:middle]), self._lookup(column, ordered[middle:])
+        test = f"CASE WHEN {self.say.bytewise(column)} < %s THEN {less.text} ELSE {more.text} END"
+        return Sql(test, (ordered[middle][0], *less.params, *more.params))
 
     def value(self, shape: Shape) -> Sql | None:
-        """`shape` as a value for the database's own JSON functions; None where they cannot."""
+        """`shape` as a value for the database's own JSON functions; None where they cannot, or are slower."""
         match shape:
             case Mapping():
                 values = self.values(shape.values())
@@ -249,8 +346,6 @@ class _Writer:
             case Label():
                 one, several = self.column("label_name"), self.column("label_names")
                 return Sql(f"CASE WHEN {several} IS NULL THEN {one} ELSE json({several}) END")
-            case Prompt():
-                return self.prompt(shape)
             case str():
                 return Sql("%s", (shape,))
         return None
@@ -277,99 +372,122 @@ class _Writer:
             case Column(name) if name in NUMBERS:
                 yield Sql(f"coalesce({self.say.number(self.column(name))}, 'null')")
             case Column(name):
-                yield self.say.quoted(Sql(self.column(name)))
+                yield Sql(self.say.quoted(Sql(self.column(name))).text, is_long=name == "content")
             case Moment(name):
                 yield Sql(f"""coalesce('"' || {self.say.moment(self.column(name))} || '"', 'null')""")
             case Label():
                 one, several = self.say.quoted(Sql(self.column("label_name"))), self.column("label_names")
-                yield Sql(f"CASE WHEN {several} IS NULL THEN {one.text} ELSE {several} END")
+                yield ByLabel(orjson.dumps, Sql(f"CASE WHEN {several} IS NULL THEN {one.text} ELSE {several} END"))
             case LabelText():
-                yield self.say.quoted(Sql(self.column("label_name")))
+                yield ByLabel(orjson.dumps, self.say.quoted(Sql(self.column("label_name"))))
             case LabelId():
                 yield self.label_id("null")
             case Prompt():
-                yield self.say.prompted(self.prompt(shape))
-            case _:
+                filled = self.say.prompted(self.prompt(shape))
+                yield Sql(filled.text, filled.params, is_long=True)
+            case str() | int() | float() | None:
                 yield orjson.dumps(shape)
+            case _:
+                raise NotInSql(shape)
 
     def cells(self, format: Table, *, guard: bool) -> Iterator[Piece]:
         for number, (name, shape) in enumerate(format.shape.items()):
             yield b"," if number else b""
-            yield self.cell(shape, always_quoted=name in format.always_quoted, guard=guard)
+            yield from self.cell(shape, always=name in format.always_quoted, guard=guard)
 
-    def cell(self, shape: Shape, *, always_quoted: bool, guard: bool) -> Piece:
+    def cell(self, shape: Shape, *, always: bool, guard: bool) -> Iterator[Piece]:
         match shape:
             case Column(name) if name in NUMBERS:
-                return self.cell_text(f"coalesce({self.say.number(self.column(name))}, '')", always_quoted, guard)
+                number = f"coalesce({self.say.number(self.column(name))}, '')"
+                yield from self.cell_of(number, always=always, guard=guard, is_plain=not guard)
             case Column(name):
-                return self.cell_text(self.column(name), always_quoted, guard)
+                is_plain = name in PLAIN and not guard
+                yield from self.cell_of(self.column(name), always=always, guard=guard, is_plain=is_plain)
             case Moment(name):
-                return self.cell_text(f"coalesce({self.say.moment(self.column(name))}, '')", always_quoted, guard)
+                moment = f"coalesce({self.say.moment(self.column(name))}, '')"
+                yield from self.cell_of(moment, always=always, guard=False, is_plain=True)
             case Label():
                 either = f"coalesce({self.column('label_names')}, {self.column('label_name')}, '')"
-                return self.cell_text(either, always_quoted, guard)
+                yield self.label_cell(either, always=always, guard=guard)
             case LabelText():
-                return self.cell_text(f"coalesce({self.column('label_name')}, '')", always_quoted, guard)
-        raise NotInSql(shape)
+                text = f"coalesce({self.column('label_name')}, '')"
+                yield self.label_cell(text, always=always, guard=guard)
+            case _:
+                raise NotInSql(shape)
 
-    def cell_text(self, text: str, always_quoted: bool, guard: bool) -> Sql:
+    def label_cell(self, text: str, *, always: bool, guard: bool) -> ByLabel:
+        def write(name: str) -> bytes:
+            marked = f"'{name}" if guard and is_formula(name) else name
+            return (quoted(marked) if always or needs_quotes(marked) else marked).encode()
+
+        pieces = list(self.cell_of(text, always=always, guard=guard, is_plain=False))
+        return ByLabel(write, _chain(pieces))
+
+    def cell_of(self, text: str, *, always: bool, guard: bool, is_plain: bool) -> Iterator[bytes | Sql]:
+        """A cell with the text expression `text`; a plain one has nothing that asks for quotes."""
         mark, params = "", ()
         if guard:
             begins = self.say.begins(text, FORMULA_STARTS)
             mark, params = f"CASE WHEN {begins.text} THEN '''' ELSE '' END || ", begins.params
-        quoted = f"""'"' || {mark}replace({text}, '"', '""') || '"'"""
-        if always_quoted:
-            return Sql(quoted, params)
-        holds = self.say.holds(text, QUOTE_WORTHY)
-        return Sql(f"CASE WHEN {holds.text} THEN {quoted} ELSE {mark}{text} END", holds.params + params + params)
+        doubled = f"""{mark}replace({text}, '"', '""')"""
+        if always:
+            yield b'"'
+            yield Sql(doubled, params, is_long=True)
+            yield b'"'
+        elif is_plain:
+            yield Sql(text)
+        else:
+            holds = self.say.holds(text, QUOTE_WORTHY)
+            cell = f"""CASE WHEN {holds.text} THEN '"' || {doubled} || '"' ELSE {mark}{text} END"""
+            yield Sql(cell, holds.params + params + params)
 
-    def label_id(self, nothing: str) -> Sql:
+    def label_id(self, nothing: str) -> Piece:
         """The label's index, the list of several, or `nothing` where the answer is free text or there is none."""
-        types = sorted({type for _, type, _ in self.scope.origins} & LABELLED)
+        types = frozenset(type for _, type, _ in self.scope.origins) & LABELLED
         if not types:
             return Sql("%s", (nothing,))
-        name, names, type = self.column("label_name"), self.column("label_names"), self.column("type")
+        name, names, of_type = self.column("label_name"), self.column("label_names"), self.one_of("type", sorted(types))
         one, several = self.index_of(name), self.say.list_of(names, self.index_of(self.say.element))
-        marks = ", ".join(["%s"] * len(types))
-        return Sql(
-            f"CASE WHEN {name} IS NULL OR {type} NOT IN ({marks}) THEN %s"
+        any_row = Sql(
+            f"CASE WHEN {name} IS NULL OR NOT {of_type.text} THEN %s"
             f" WHEN {names} IS NULL THEN {one.text} ELSE {several.text} END",
-            (*types, nothing, *one.params, *several.params),
+            (*of_type.params, nothing, *one.params, *several.params),
         )
+        labels = self.context.labels
+        return ByLabel(lambda name: b"%d" % labels[name] if name in labels else None, any_row, only=types)
 
     def index_of(self, name: str) -> Sql:
         """The index of the label called `name`, as text; NULL for one outside the map."""
-        labels = self.context.labels
-        if not labels:
-            return Sql("NULL")
-        cases = " ".join([f"WHEN %s THEN '{index}'" for index in labels.values()])
-        return Sql(f"CASE {name} {cases} END", tuple(labels))
+        return self.lookup(name, {label: str(index) for label, index in self.context.labels.items()})
 
     def prompt(self, prompt: Prompt) -> Sql:
         """The prompt filled with the content; NULL for an origin that was not foreseen."""
-        by_template: dict[str, list[Origin]] = {}
-        for origin in self.scope.origins:
-            by_template.setdefault(self.context.template(prompt.style, *origin), []).append(origin)
-        if not by_template:
-            return Sql("NULL")
-        cases: list[str] = []
-        params: tuple = ()
-        for template, origins in by_template.items():
-            tests, filled = self.any_of(origins), self.filled(template)
-            cases.append(f"WHEN {tests.text} THEN {filled.text}")
-            params += tests.params + filled.params
-        return Sql(f"CASE {' '.join(cases)} END", tuple(params))
+        filled = {origin: self.filled(self.context.template(prompt.style, *origin)) for origin in self.scope.origins}
+        return self.by_origin(filled, ("project", "type", "locale"))
 
-    def any_of(self, origins: Sequence[Origin]) -> Sql:
-        """Whether the row comes from one of `origins`."""
-        if not origins:
-            return Sql("1 = 0")
-        test = " AND ".join(f"{self.column(name)} = %s" for name in ("project", "type", "locale"))
-        return Sql(" OR ".join([f"({test})"] * len(origins)), tuple(chain.from_iterable(origins)))
+    def by_origin(self, values: Mapping[tuple, Sql], columns: Sequence[str]) -> Sql:
+        """The value for the row's own `columns`, which are the keys; NULL where there is none."""
+        if not columns:
+            return values[()]
+        branches: dict[Any, dict[tuple, Sql]] = {}
+        for (first, *rest), value in values.items():
+            branches.setdefault(first, {})[tuple(rest)] = value
+        chosen = [(key, self.by_origin(branch, columns[1:])) for key, branch in branches.items()]
+        if not chosen:
+            return Sql("NULL")
+        cases = "".join(f" WHEN %s THEN {value.text}" for _, value in chosen)
+        params = tuple(chain.from_iterable((key, *value.params) for key, value in chosen))
+        return Sql(f"CASE {self.column(columns[0])}{cases} END", params)
+
+    def one_of(self, column: str, values: Sequence[Any]) -> Sql:
+        """Whether the row's `column` is one of `values`."""
+        if len(values) == 1:
+            return Sql(f"{self.column(column)} = %s", tuple(values))
+        return Sql(f"{self.column(column)} IN ({_marks(values)})", tuple(values))
 
     def filled(self, template: str) -> Sql:
         """`template` with the content in its slots."""
-        pieces: list[Piece] = []
+        pieces: list[bytes | Sql] = []
         for number, words in enumerate(template.split(SLOT)):
             if number:
                 pieces.append(Sql(self.column("content")))

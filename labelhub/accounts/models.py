@@ -2,6 +2,7 @@
 
 import hmac
 import secrets as random_secrets
+from collections.abc import Iterator
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -15,6 +16,12 @@ from . import secrets
 def new_uid() -> str:
     """Sixteen lower-case hex digits: the form of an id that every contract accepts."""
     return random_secrets.token_hex(8)
+
+
+def new_uids(count: int) -> Iterator[str]:
+    """`count` uids in a row from a random one on: written in order, they fill neighbouring pages of an index."""
+    first = random_secrets.randbits(64)
+    return (f"{(first + place) % 2**64:016x}" for place in range(count))
 
 
 class User(AbstractUser):

@@ -72,6 +72,15 @@ class Answers:
                 f"more than {MOST_NEW_LABELS:,} new labels, {self.coming[-1]!r} among them: is this the label column?"
             )
 
+    def refresh(self) -> None:
+        """Look at the project's list again, for it may have changed since the last block: others add labels too."""
+        now = {label.name: label for label in self.project.labels.order_by("position")}
+        if {name: label.position for name, label in now.items()} != {
+            name: label.position for name, label in self.labels.items()
+        }:
+            self.labels, self.names = now, list(now)
+            self.kept, self.rows = {}, {}
+
     def save(self) -> None:
         """Add the labels that were accepted to the project."""
         for label in add_labels(self.project, self.coming):

@@ -1,31 +1,40 @@
-"""Rows become tasks, in batches inside one transaction: all of a file or nothing of it."""
+"""Rows become tasks: the file is read to its end first, then written in blocks, a transaction each.
 
+A file that cannot be taken is refused before anything is written. What only the database can tell (the id belongs to
+another item, people have decided otherwise) may stop an import between two blocks: the blocks before it stay, the
+message says so, and the same file again goes on from there, for rows are known again. The same holds for a process
+that is killed. Nobody waits longer than a block for SQLite's one writer.
+"""
+
+import pickle
+import tempfile
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
 from labelhub.accounts import audit
-from labelhub.accounts.models import new_uid
+from labelhub.accounts.models import AuditEntry, new_uids
 from labelhub.facts import Fact
 from labelhub.fields import dump_json
-from labelhub.setwise import insert_rows, update_each
+from labelhub.setwise import Ids, Texts, insert_rows, new_ids, update_each
 from samples.errors import BadRow, InvalidValue
+from samples.looking_over import look_over
 from samples.models import Annotation, AnnotationLabel, Dataset, Project, Source, Task, TaskLabel
 from samples.projects import checked
-from samples.settling import accept_all, settle_all
+from samples.settling import accept_all, accept_fresh, settle_all
 from samples.task_types import InvalidAnswer
 
 from .answering import VERDICT_COLUMNS, Answer, Answers
 from .reading import TABLES, Layout, Readable, Row, batches, kind_of, read
 from .recognising import Columns, Item, Recogniser
 
-BATCH = 2_000
+BATCH = 2_000  # rows written in one transaction
 ERRORS_KEPT = 1_000
 
 ITEM_COLUMNS = ("uid", "external_id", "content", "locale", "options", "metadata", "occurred_at")
@@ -94,15 +103,18 @@ def import_tasks(
     on_error: Literal["stop", "skip"] = "stop",
     new_labels: bool = True,
     progress: Callable[[int], object] | None = None,
+    written: Callable[[int, int], object] | None = None,
 ) -> Imported:
     """Make tasks of the rows of the binary `file`, called `name`, in the project's source called `source`.
 
     The same file twice changes nothing: a row is known again by its id, or by what it asks. A label cell becomes the
     task's verdict and a PENDING sample, or an answer of `annotator`, which settles the task when enough have answered.
     `locale` overrules what rows say; `dataset` is a choice of sources that this one joins. A row that cannot be taken
-    raises BadRow and leaves everything as it was ("stop"), or is left out and reported ("skip"); a file that cannot be
-    read raises BadFile in either case. `progress` hears how many bytes more were read. The caller has asked whether
-    `by` may import here.
+    raises BadRow ("stop"), or is left out and reported ("skip"); a file that cannot be read raises BadFile in either
+    case, and leaves everything as it was. So does a bad row, unless it contradicts what the database holds and stands
+    beyond the first BATCH rows: then those before its block are there, as the message says. `progress` hears how many
+    bytes more were read, `written`, between two transactions, how many rows are written and how many there are. The
+    caller has asked whether `by` may import here.
     """
     if labels_as not in ("verdict", "annotations"):
         raise InvalidValue(f"labels_as is {labels_as!r}; it may be verdict or annotations", field="labels_as")
@@ -110,23 +122,100 @@ def import_tasks(
         raise InvalidValue(f"on_error is {on_error!r}; it may be stop or skip", field="on_error")
     if (labels_as == "annotations") != (annotator is not None):
         raise InvalidValue("labels imported as annotations need an annotator, verdicts have none", field="annotator")
-    rows = read(file, name=name, layout=layout, progress=progress)
-    recogniser = Recogniser(
+    reader = _Reader(
         project,
-        columns=columns,
-        locale=locale,
-        verdicts=labels_as == "verdict",
-        same_columns=kind_of(name, layout) in TABLES,
+        Recogniser(
+            project,
+            columns=columns,
+            locale=locale,
+            verdicts=labels_as == "verdict",
+            same_columns=kind_of(name, layout) in TABLES,
+        ),
+        Answers(project, label_map=columns.label_map, new_labels=new_labels),
+        name=name,
+        stops=on_error == "stop",
     )
-    with transaction.atomic():
-        Project.objects.select_for_update().get(pk=project.pk)  # the list of labels grows for one at a time
-        channel = _source(project, source, dataset)
-        answers = Answers(project, label_map=columns.label_map, new_labels=new_labels)
-        run = _Run(channel, recogniser, answers, by=by, annotator=annotator, name=name, stops=on_error == "stop")
-        for batch in batches(rows, BATCH):
-            run.take(batch)
-        recogniser.check_names()
+    run = _Run(
+        project,
+        Answers(project, label_map=columns.label_map, new_labels=new_labels),
+        reader.refusals,
+        source=source,
+        dataset=dataset,
+        by=by,
+        annotator=annotator,
+    )
+    with tempfile.TemporaryFile() as read_rows:
+        total = reader.read_all(read(file, name=name, layout=layout, progress=progress), into=read_rows)
+        read_rows.seek(0)
+        for items in _kept_blocks(read_rows):
+            run.take(items)
+            if written:
+                written(run.seen, total)
         return run.finish()
+
+
+def _kept_blocks(file: IO[bytes]) -> Iterator[list[Item]]:
+    while True:
+        try:
+            yield list(map(Item._make, pickle.load(file)))
+        except EOFError:
+            return
+
+
+class _Refusals:
+    """The rows that were left out; or the first of them, which stops everything."""
+
+    def __init__(self, name: str, *, stops: bool):
+        self.name, self.stops = name, stops
+        self.count = 0
+        self.errors: list[RowError] = []
+
+    def add(self, line: int, fact: Fact, *, part: str, after: str = "") -> None:
+        """Leave the row out, or raise BadRow; `after` tells what the database holds of the file by then."""
+        error = RowError(line, fact.details.get("field", part), fact.message)
+        if self.stops:
+            raise BadRow(f"{self.name}, {error}{after}", line=line, field=error.field, reason=error.reason) from fact
+        self.count += 1
+        if len(self.errors) < ERRORS_KEPT:
+            self.errors.append(error)
+
+
+class _Reader:
+    """The first half of an import: the whole file is read and understood before a row of it is written.
+
+    What the file alone can tell (that it breaks off, that a row has no content, that a label is not on the list) is
+    known then, with the database untouched and nobody kept waiting.
+    """
+
+    def __init__(self, project: Project, recogniser: Recogniser, answers: Answers, *, name: str, stops: bool):
+        self.recogniser, self.answers = recogniser, answers
+        self.refusals = _Refusals(name, stops=stops)
+
+    def read_all(self, rows: Iterable[Row], *, into: IO[bytes]) -> int:
+        """Write the items of `rows` to the file `into`, block by block; returns how many they are."""
+        count = 0
+        for block in batches(rows, BATCH):
+            items = self._recognised(block)
+            count += len(items)
+            pickle.dump(list(map(tuple, items)), into, pickle.HIGHEST_PROTOCOL)
+        self.recogniser.check_names()
+        return count
+
+    def _recognised(self, rows: Iterable[Row]) -> list[Item]:
+        items = []
+        for line, row in rows:
+            part = ""
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                item = self.recogniser.item(line, row)
+                if item.answer is not None and self.refusals.stops:
+                    part = "label"
+                    self.answers.accept(self.answers.read(item.answer, item.options))
+                items.append(item)
+            except (BadRow, InvalidAnswer, InvalidValue) as fact:
+                self.refusals.add(line, fact, part=part or ("content" if isinstance(fact, InvalidAnswer) else ""))
+        return items
 
 
 def _source(project: Project, name: str, dataset: str | None) -> Source:
@@ -147,24 +236,37 @@ def _source(project: Project, name: str, dataset: str | None) -> Source:
 
 
 class _Run:
-    """One import under way."""
+    """The second half of an import: blocks of items become rows of the database."""
 
-    def __init__(self, source: Source, recogniser: Recogniser, answers: Answers, *, by, annotator, name, stops):
-        self.source, self.project, self.kind = source, source.project, source.project.kind
-        self.recogniser, self.answers = recogniser, answers
-        self.by, self.annotator, self.name, self.stops = by, annotator, name, stops
+    def __init__(self, project: Project, answers: Answers, refusals: _Refusals, *, source, dataset, by, annotator):
+        self.project, self.kind = project, project.kind
+        self.answers, self.refusals = answers, refusals
+        self.source_name, self.dataset_name = source, dataset
+        self.by, self.annotator = by, annotator
         self.now = timezone.now()
-        self.created = self.updated = self.unchanged = self.skipped = 0
-        self.errors: list[RowError] = []
+        self.created = self.updated = self.unchanged = self.seen = 0
+        self.entry: AuditEntry | None = None
         # Where each task of this file stands, to name the first of two that clash: 16 bytes a row, not a dict entry.
         self.hashes, self.lines = array("q"), array("q")
 
-    def take(self, rows: Iterable[Row]) -> None:
-        """Read a batch of rows, then write what is new in it."""
-        items = self._recognised(rows)
+    def take(self, items: list[Item]) -> None:
+        """Write what is new in a block, all of it or nothing, with the counts for the audit trail."""
+        with transaction.atomic():
+            Project.objects.select_for_update().get(pk=self.project.pk)  # the list of labels grows for one at a time
+            self.source = _source(self.project, self.source_name, self.dataset_name)
+            self.answers.refresh()
+            new, answered = self._sorted_out(items)
+            self.answers.save()
+            self._write(new, answered)
+            self.seen += len(items)
+            self._note()
+
+    def _sorted_out(self, items: list[Item]) -> tuple[list[tuple[_Known, Item]], list[_Known]]:
+        """Which of `items` are new, and which tasks, new or not, get an answer."""
         known, taken = self._look_up(items)
         new: list[tuple[_Known, Item]] = []
         answered: list[_Known] = []
+        uids = iter(new_uids(len(items)))
         for item in items:
             task = known.get(item.external_id)
             if task and task.answer and item.other_id and self.kind.label_name(task.answer) != item.answer:
@@ -173,12 +275,12 @@ class _Run:
             try:
                 answer = self._answer_for(task, item)
             except (BadRow, InvalidAnswer, InvalidValue) as fact:
-                self._refuse(item.line, fact, part="label")
+                self.refusals.add(item.line, fact, part="label", after=self._there())
                 continue
             if task is None:
                 self.created += 1
                 task = known[item.external_id] = _Known(item.content, item.options, line=item.line)
-                task.uid = item.uid if item.uid and item.uid not in taken else new_uid()
+                task.uid = item.uid if item.uid and item.uid not in taken else next(uids)
                 new.append((task, item))
             elif answer is None:
                 self.unchanged += 1
@@ -188,39 +290,46 @@ class _Run:
                 self.answers.accept(answer)
                 task.answer, task.given = answer.value, (item, answer)
                 answered.append(task)
-        self.answers.save()
-        self._write(new, answered)
+        return new, answered
+
+    def _there(self) -> str:
+        """What to tell somebody whose file is stopped in the middle."""
+        if not self.seen:
+            return ""
+        return (
+            f". The {self.seen:,} rows before this block are imported; mend this one and import the file again: "
+            "what is there is known again and nothing is taken twice"
+        )
+
+    def _note(self) -> None:
+        """One entry an import, whose counts grow with every block: a killed import has told what it did."""
+        if not (self.created or self.updated):
+            return
+        left_out = self.refusals.count
+        what = f"{self.created} created, {self.updated} updated, {self.unchanged} unchanged, {left_out} skipped"
+        if self.entry is None:
+            self.entry = audit.record(self.source, "import", by=self.by, after=what, reason=self.refusals.name)
+        else:
+            AuditEntry.objects.filter(pk=self.entry.pk).update(after=what)
 
     def finish(self) -> Imported:
-        if self.annotator is not None:
-            # One filter: this annotator's answers of this import.
-            given = Task.objects.filter(annotations__annotator=self.annotator, annotations__created_at=self.now)
-            settle_all(given)
+        if self.annotator is not None and self.seen:
+            # One filter: answers of his that this import brought, or that one brought which died before it counted them.
+            settle_all(
+                Task.objects.filter(
+                    Q(annotations__created_at=self.now) | Q(status=Task.Status.PENDING),
+                    annotations__annotator=self.annotator,
+                    source=self.source,
+                )
+            )
         if self.created or self.updated:
-            what = f"{self.created} created, {self.updated} updated, {self.unchanged} unchanged, {self.skipped} skipped"
-            audit.record(self.source, "import", by=self.by, after=what, reason=self.name)
-        return Imported(self.created, self.updated, self.unchanged, self.skipped, self.errors, list(self.answers.added))
+            look_over(self.project, by=self.by)
+        errors = sorted(self.refusals.errors)[:ERRORS_KEPT]
+        return Imported(
+            self.created, self.updated, self.unchanged, self.refusals.count, errors, list(self.answers.added)
+        )
 
-    # Reading ----------------------------------------------------------------------------------------------------------
-
-    def _recognised(self, rows: Iterable[Row]) -> list[Item]:
-        items = []
-        for line, row in rows:
-            try:
-                if isinstance(row, BadRow):
-                    raise row
-                items.append(self.recogniser.item(line, row))
-            except (BadRow, InvalidAnswer) as fact:
-                self._refuse(line, fact, part="content" if isinstance(fact, InvalidAnswer) else "")
-        return items
-
-    def _refuse(self, line: int, fact: Fact, *, part: str) -> None:
-        error = RowError(line, fact.details.get("field", part), fact.message)
-        if self.stops:
-            raise BadRow(f"{self.name}, {error}", line=line, field=error.field, reason=error.reason) from fact
-        self.skipped += 1
-        if len(self.errors) < ERRORS_KEPT:
-            self.errors.append(error)
+    # Looking ----------------------------------------------------------------------------------------------------------
 
     def _look_up(self, items: list[Item]) -> tuple[dict[str, _Known], set[str]]:
         """The tasks that `items` speak of, by external id, and the uids that belong to tasks elsewhere.
@@ -230,19 +339,20 @@ class _Run:
         wanted = ("external_id", "uid", "pk", "content", "options", "answer", "status", "project_id")
         found = {}
         ids = [item.external_id for item in items] + [item.other_id for item in items if item.other_id]
-        tasks = Task.objects.filter(source=self.source, external_id__in=ids)
+        tasks = Task.objects.filter(source=self.source, external_id__in=Texts(ids))
         for row in tasks.values_list(*wanted):
             found[row[0]] = row
         uids = [item.uid for item in items if item.uid and item.external_id not in found]
         taken = set()
-        for row in Task.objects.filter(uid__in=uids).values_list(*wanted) if uids else ():
+        for row in Task.objects.filter(uid__in=Texts(uids)).values_list(*wanted) if uids else ():
             if row[-1] == self.project.pk:
                 found[row[1]] = row
             else:
                 taken.add(row[1])
         said = {}
         if self.annotator is not None and found:
-            given = Annotation.objects.filter(annotator=self.annotator, task__in=[row[2] for row in found.values()])
+            there = Ids(row[2] for row in found.values())
+            given = Annotation.objects.filter(annotator=self.annotator, task__in=there)
             said = dict(given.values_list("task_id", "answer"))
         known = {}
         for external_id, (_, _, pk, content, options, answer, status, _) in found.items():
@@ -274,40 +384,46 @@ class _Run:
 
     def _place(self, task: _Known, item: Item) -> None:
         """Find the line of `task`, if an earlier batch of this file made it."""
-        if task.line is None and len(self.errors) < ERRORS_KEPT:
+        if task.line is None and len(self.refusals.errors) < ERRORS_KEPT:
             with suppress(ValueError):
                 task.line = self.lines[self.hashes.index(hash(item.external_id))]
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
     def _write(self, new: list[tuple[_Known, Item]], answered: list[_Known]) -> None:
-        for _, item in new:
-            self.hashes.append(hash(item.external_id))
-            self.lines.append(item.line)
-        before = Task.objects.aggregate(last=Max("pk"))["last"] or 0
-        insert_rows(
-            Task,
-            (*ITEM_COLUMNS, "status", *VERDICT_COLUMNS, *SURETY_COLUMNS),
-            (self._row(task, item) for task, item in new),
-            same={
-                "project": self.project.pk,
-                "source": self.source.pk,
-                "type": self.project.task_type,
-                "created_at": self.now,
-                "updated_at": self.now,
-            },
-        )
-        if answered:
-            # The source is locked, so whatever it holds beyond that number is what was just written.
-            fresh = Task.objects.filter(source=self.source, pk__gt=before)
-            if self.annotator is None:
-                self._write_verdicts(answered, fresh=fresh)
-            else:
-                self._write_annotations(answered, fresh=fresh)
+        self.hashes.extend(hash(item.external_id) for _, item in new)
+        self.lines.extend(item.line for _, item in new)
+        if new:
+            pks = new_ids(Task, len(new))
+            older = [task for task in answered if task.pk]
+            for (task, _), pk in zip(new, pks, strict=True):
+                task.pk = pk
+            insert_rows(
+                Task,
+                ("id", *ITEM_COLUMNS, "status", *VERDICT_COLUMNS, *SURETY_COLUMNS),
+                (self._row(task, item) for task, item in new),
+                same={
+                    "project": self.project.pk,
+                    "source": self.source.pk,
+                    "type": self.project.task_type,
+                    "created_at": self.now,
+                    "updated_at": self.now,
+                },
+            )
+        else:
+            older = answered
+        if self.annotator is not None:
+            self._write_annotations(answered)
+        elif answered:
+            self._settle_older(older)
+            if self.kind.allows_several:
+                links = ((task.pk, pk) for task in answered for pk in self._labels(task))
+                insert_rows(TaskLabel, ("task", "label"), links, same={})
+            accept_fresh([task.pk for task, _ in new if task.given], by=self.by)  # type: ignore[misc]
 
     def _row(self, task: _Known, item: Item) -> tuple:
-        options = item.options and dump_json(item.options)
-        what = (task.uid, item.external_id, item.content, item.locale, options, item.metadata, item.occurred_at)
+        what = (task.pk, task.uid, item.external_id, item.content, item.locale)
+        what += (item.options and dump_json(item.options), item.metadata, item.occurred_at)
         if task.given is None or self.annotator is not None:
             return what + NO_VERDICT
         says, answer = task.given
@@ -316,26 +432,19 @@ class _Run:
     def _surety(self, item: Item) -> tuple:
         return (1.0 if item.confidence is None else item.confidence, item.validated_at or self.now)
 
-    def _write_verdicts(self, tasks: list[_Known], *, fresh: QuerySet[Task]) -> None:
-        """Settle the tasks that were there already, link several labels, and make the samples."""
-        older = {task.pk: task.given for task in tasks if task.pk and task.given}
+    def _settle_older(self, tasks: Sequence[_Known]) -> None:
+        """Give tasks that were there already their verdict, and make the samples."""
         rows = []
-        for pk, (item, answer) in older.items():
+        for task in tasks:
+            item, answer = task.given  # type: ignore[misc]
             verdict = self.answers.verdict(answer.value, item.options)
             columns = (verdict[name] for name in VERDICT_COLUMNS)
-            rows.append((pk, Task.Status.COMPLETED, self.now, *columns, *self._surety(item)))
+            rows.append((task.pk, Task.Status.COMPLETED, self.now, *columns, *self._surety(item)))
         update_each(Task, ("status", "updated_at", *VERDICT_COLUMNS, *SURETY_COLUMNS), rows)
-        if self.kind.allows_several:
-            self._number(tasks, fresh)
-            insert_rows(
-                TaskLabel, ("task", "label"), ((task.pk, pk) for task in tasks for pk in self._labels(task)), same={}
-            )
-        accept_all(fresh, by=self.by)
-        if older:
-            accept_all(Task.objects.filter(pk__in=list(older)), by=self.by)
+        if rows:
+            accept_all(Task.objects.filter(pk__in=Ids(task.pk for task in tasks)), by=self.by)
 
-    def _write_annotations(self, tasks: list[_Known], *, fresh: QuerySet[Task]) -> None:
-        self._number(tasks, fresh)
+    def _write_annotations(self, tasks: list[_Known]) -> None:
         several = self.kind.allows_several
         rows = []
         for task in tasks:
@@ -344,16 +453,10 @@ class _Run:
         same = {"annotator": self.annotator.pk, "created_at": self.now, "updated_at": self.now}
         insert_rows(Annotation, ("task", "answer", "label"), rows, same=same)
         if several:
-            given = Annotation.objects.filter(annotator=self.annotator, task__in=[task.pk for task in tasks])
+            given = Annotation.objects.filter(annotator=self.annotator, task__in=Ids(task.pk for task in tasks))
             pks = dict(given.values_list("task_id", "pk"))
             links = ((pks[task.pk], label) for task in tasks if task.pk for label in self._labels(task))
             insert_rows(AnnotationLabel, ("annotation", "label"), links, same={})
-
-    def _number(self, tasks: list[_Known], fresh: QuerySet[Task]) -> None:
-        """Give the tasks that were just written the primary keys the database chose."""
-        pks = dict(fresh.values_list("uid", "pk"))
-        for task in tasks:
-            task.pk = task.pk or pks[task.uid]
 
     def _labels(self, task: _Known) -> list[int]:
         """The project's labels that the answer names."""

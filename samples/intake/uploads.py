@@ -1,5 +1,6 @@
 """Uploads put aside until somebody has said what their columns mean, and their import."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
@@ -70,6 +71,7 @@ def import_kept(
     annotator: int | None,
     on_error: str,
     by=None,
+    written: Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:
     """Import a file that was put aside, and say as plain data what became of it."""
     with opened(path) as file:
@@ -83,6 +85,7 @@ def import_kept(
             labels_as=labels_as,  # type: ignore[arg-type]
             annotator=annotator and User.objects.get(pk=annotator),
             on_error=on_error,  # type: ignore[arg-type]
+            written=written,
         )
     errors = [error._asdict() for error in imported.errors[:ERRORS_SHOWN]]
     return {**asdict(imported), "errors": errors, "name": name, "source": source}

@@ -4,6 +4,7 @@ from .datasets import Dataset, Source
 from .duplicates import ClusterMember, DuplicateBand
 from .projects import Label, Membership, Project
 from .samples import Sample
+from .statistics import TextStatistics
 from .tasks import Annotation, AnnotationLabel, Prediction, Task, TaskLabel
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Source",
     "Task",
     "TaskLabel",
+    "TextStatistics",
 ]

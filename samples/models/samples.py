@@ -45,7 +45,12 @@ class Sample(Verdict):
     label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="samples")
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     reviewed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="reviewed_samples"
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="reviewed_samples",
+        db_index=False,
     )
     reviewed_at = models.DateTimeField(null=True, blank=True)
     reason = models.TextField(blank=True)
@@ -68,7 +73,11 @@ class Sample(Verdict):
                 condition=Q(status="PENDING") | Q(reviewed_at__isnull=False), name="sample_reviewed_when"
             ),
         ]
-        indexes = [models.Index(fields=["project", "status", "id"], name="sample_by_status")]
+        indexes = [
+            models.Index(fields=["project", "status", "id"], name="sample_by_status"),
+            # Partial: a sample that waits for review is not written into it.
+            models.Index(fields=["reviewed_by"], name="sample_by_reviewer", condition=Q(reviewed_by__isnull=False)),
+        ]
         permissions = [("review_sample", "Can approve, reject and reopen samples")]
 
     def __str__(self):

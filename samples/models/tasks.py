@@ -63,7 +63,7 @@ class Task(Verdict):
     metadata = JSONTextField(default=dict, blank=True)
     occurred_at = models.DateTimeField(null=True, blank=True, help_text="When the item came to be, outside.")
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
-    label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="tasks")
+    label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="tasks", db_index=False)
     labels = models.ManyToManyField(Label, through="TaskLabel", related_name="+")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -72,6 +72,7 @@ class Task(Verdict):
         blank=True,
         editable=False,
         related_name="+",
+        db_index=False,
         help_text="The reviewer whose word the verdict is; empty where the answers settled it.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -93,6 +94,8 @@ class Task(Verdict):
         indexes = [
             models.Index(fields=["project", "status", "id"], name="task_by_status"),
             models.Index("project", Coalesce("occurred_at", "created_at"), "id", name="task_by_time"),
+            # Partial: a text that waits for its label is not written into it.
+            models.Index(fields=["label"], name="task_by_label", condition=Q(label__isnull=False)),
         ]
         permissions = [("annotate_task", "Can answer tasks"), ("import_task", "Can import tasks")]
 

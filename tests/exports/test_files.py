@@ -108,7 +108,7 @@ def test_the_queries_of_an_export_do_not_grow_with_its_projects(django_assert_nu
     for count in (1, 5):
         for _ in range(count):
             make_samples(4)
-        with django_assert_num_queries(7):  # projects, labels, labels outside the lists, origins, both ends, a page
+        with django_assert_num_queries(6):  # projects, labels, labels outside the lists, both ends, a page
             b"".join(files.file_of(Sample.objects.all(), format="huggingface").chunks())
         with django_assert_num_queries(3):
             b"".join(files.file_of(Sample.objects.all(), format="jsonl").chunks())

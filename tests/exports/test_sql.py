@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from exports import formats, rows
+from exports import files, formats, rows
 from exports.context import context_of
 from exports.formats import sql
+from exports.formats.context import LABELLED
 from samples.models import Label, Sample, Task
 from tests.factories import make_project, make_sample, make_settled_task, make_task
 
@@ -38,13 +39,25 @@ locales = st.sampled_from(["fr", "en", "zh", "de-AT", "xx"])
 
 
 def by_the_database(walk, format, context, options):
-    record = sql.compiled(format, context, rows.scope_of(walk, format), rows.dialect_of(walk), options)
-    assert record is not None
+    """All of it by the database, which is told beforehand what it would learn from the first page."""
+    compile = sql.compiler(format, context, rows.dialect_of(walk), options)
+    assert compile is not None
 
     def never(page):
         raise AssertionError(f"not written by the database: {page}")
 
-    return b"".join(formats.framed(format, (data for _, data in rows.written(walk, record, never))))
+    written = rows.written(walk, compile, never, scope_of(walk))
+    return b"".join(formats.framed(format, (page.data for page in written)))
+
+
+def scope_of(walk, labels=2):
+    known = [dict(zip(formats.COLUMNS, row, strict=True)) for page in rows.pages(walk) for row in page]
+    names = [row["label_name"] for row in known if row["label_name"] and row["type"] in LABELLED]
+    return sql.Scope(
+        walk.table,
+        tuple(dict.fromkeys((row["project"], row["type"], row["locale"]) for row in known)),
+        tuple(dict.fromkeys(names))[:labels],
+    )
 
 
 def by_hand(walk, format, context, options):
@@ -112,13 +125,54 @@ def test_a_page_that_sql_cannot_write_is_written_by_hand():
         make_sample(project, f"text {number}")
     format = formats.get("huggingface")
     walk = rows.walk(Sample.objects.all())
-    scope = rows.scope_of(walk, format)
+    scope = scope_of(walk)
     narrow = formats.Context(labels={"Positif": 0})
     Sample.objects.filter(content="text 3").update(label_name="unforeseen", label=None)
-    record = sql.compiled(format, narrow, scope, rows.dialect_of(walk), {})
-    pages = list(rows.written(walk, record, formats.page_writer(format, narrow)))
-    assert [count for count, _ in pages] == [5]
-    assert b'"label": "unforeseen", "label_id": 1' in pages[0][1]
+    compile = sql.compiler(format, narrow, rows.dialect_of(walk), {})
+    pages = list(rows.written(walk, compile, formats.page_writer(format, narrow), scope))
+    assert [page.rows for page in pages] == [5]
+    assert b'"label": "unforeseen", "label_id": 1' in pages[0].data
+
+
+@pytest.mark.django_db
+def test_what_sql_must_know_it_learns_from_the_first_page_and_from_each_it_could_not_write(monkeypatch):
+    monkeypatch.setattr(rows, "FIRST_PAGE", 10)
+    monkeypatch.setattr(rows, "MOST_ROWS", 10)
+    project = make_project()
+    for number in range(60):
+        make_sample(project, f"text {number}")
+    walk, format = rows.walk(Sample.objects.all()), formats.get("openai")
+    context = context_of(Sample.objects.all(), format)
+    Sample.objects.filter(content__in=[f"text {number}" for number in range(25, 60)]).update(locale="zh")
+    compile = sql.compiler(format, context, rows.dialect_of(walk), {})
+    by_hand = []
+
+    def counted(page):
+        by_hand.append(len(page))
+        return formats.page_writer(format, context)(page)
+
+    data = b"".join(page.data for page in rows.written(walk, compile, counted))
+    assert data == b"".join(formats.encode(format, rows.pages(walk), context))
+    assert len(by_hand) == 2  # the first, and the one in which the first Chinese row stood
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("count", [1, 8, 9, 200])
+def test_however_many_labels_there_are_each_row_has_its_own(count):
+    names = [f"étiquette {number:03} “x”, 'y'" for number in range(count)]
+    project = make_project(labels=names)
+    for name in names[:: max(1, count // 20)]:
+        make_sample(project, name, label=name)
+    unlisted = make_sample(project, "unlisted", label=names[0])
+    Sample.objects.filter(pk=unlisted.pk).update(label=None, label_name="zz")
+    walk = rows.walk(Sample.objects.all())
+    for name in ("huggingface", "openai", "csv"):
+        format = formats.get(name)
+        context = context_of(Sample.objects.all(), format)
+        expected = by_hand(walk, format, context, {})
+        compile = sql.compiler(format, context, rows.dialect_of(walk), {})
+        written = rows.written(walk, compile, None, scope_of(walk, labels=count))
+        assert b"".join(formats.framed(format, (page.data for page in written))) == expected
 
 
 @pytest.mark.django_db
@@ -147,3 +201,20 @@ def test_two_readers_of_a_server_keep_the_order(monkeypatch):
     data = by_the_database(rows.walk(Sample.objects.all()), formats.get("jsonl"), formats.Context(), {})
     assert data == by_hand(rows.walk(Sample.objects.all()), formats.get("jsonl"), formats.Context(), {})
     assert data.count(b"\n") == 60
+
+
+@pytest.mark.django_db
+def test_the_labels_of_a_file_are_counted_as_its_pages_go_by(monkeypatch):
+    monkeypatch.setattr(rows, "FIRST_PAGE", 3)
+    monkeypatch.setattr(rows, "MOST_ROWS", 3)
+    project = make_project(labels=("Positif", 'N"ég,atif\n'))
+    for number in range(20):
+        make_sample(project, f"text {number}", label=('N"ég,atif\n' if number % 4 == 0 else "Positif"))
+    several = make_sample(project, "several")
+    Sample.objects.filter(pk=several.pk).update(type="MULTI_LABEL", label=None, label_names=["Positif", "autre"])
+    make_sample(make_project(task_type="TEXT_GENERATION", labels=["Une réponse."]), label="Une réponse.")
+    for name in ("jsonl", "csv"):
+        whole = {"whole": rows.walk(Sample.objects.all())}
+        file = files.File(formats.get(name), whole, formats.Context(), {}, with_labels=True)
+        assert b"".join(file.chunks()) and file.rows == 22
+        assert file.whole.labels() == {"Positif": 16, 'N"ég,atif\n': 5, "autre": 1}

@@ -385,7 +385,7 @@ def test_a_large_file_is_imported_by_a_job(client):
     waiting = client.post(here, choices(), follow=True)
     assert "data-poll" in text_of(waiting) and not project.tasks.exists()
     work(threading.Event(), until_empty=True)
-    job = Job.objects.get()
+    job = Job.objects.get(kind="samples.import_file")
     assert job.state == Job.State.DONE, job.error
     state = json.loads(client.get(reverse("admin:jobs_job_state", args=[job.pk])).content)
     assert state["finished"] and state["progress"] == 100

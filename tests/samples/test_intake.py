@@ -11,6 +11,7 @@ from labelhub.accounts.models import AuditEntry
 from samples.errors import BadFile, BadRow, InvalidValue
 from samples.intake import Columns, Layout, content_id, import_tasks
 from samples.models import Annotation, Dataset, Label, Sample, Source, Task
+from samples.projects import add_labels
 from tests.factories import make_annotation, make_project, make_task, make_user
 
 pytestmark = pytest.mark.django_db
@@ -490,11 +491,77 @@ def test_a_table_without_a_content_column_says_what_it_looked_for():
         take(make_project(), "id;texte\n1;a\n", "a.csv")
 
 
+# Blocks ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr("samples.intake.importing.BATCH", 2)
+
+
+def test_what_the_file_alone_can_tell_is_known_before_anything_is_written(small_blocks):
+    project = make_project()
+    rows = [{"id": number, "text": f"text {number}", "label": "Positif"} for number in range(9)]
+    before = everything()
+    for bad in ({"text": ""}, {"text": "a", "label": "Neutre"}, {"text": "a", "id": 1.5}):
+        with pytest.raises(BadRow, match="line 10, "):
+            take(project, [*rows, bad], new_labels=False)
+    assert everything() == before
+
+
+def test_a_clash_in_the_middle_keeps_the_blocks_before_it_and_says_so(small_blocks):
+    project = make_project()
+    rows = [{"id": number, "text": f"text {number}", "label": "Positif"} for number in range(7)]
+    with pytest.raises(
+        BadRow, match="line 6, id: .*The 4 rows before this block are imported; mend this one and import"
+    ):
+        take(project, [*rows[:5], {"id": 1, "text": "other"}, *rows[5:]])
+    assert Task.objects.count() == Sample.objects.count() == 4
+    assert AuditEntry.objects.get(action="import").after == "4 created, 0 updated, 0 unchanged, 0 skipped"
+    assert counts(take(project, rows)) == (3, 0, 4, 0)
+    assert Task.objects.count() == Sample.objects.count() == 7
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_an_import_that_was_killed_goes_on_without_doubles(small_blocks, blocks):
+    def kill(done, total):
+        assert total == 7
+        if done == 2 * blocks:
+            raise Killed
+
+    project, ana = make_project(validations_needed=1), make_user("ana")
+    rows = [{"text": f"text {number}", "label": "Positif"} for number in range(7)]
+    with pytest.raises(Killed):
+        take(project, rows, written=kill, labels_as="annotations", annotator=ana)
+    assert Task.objects.count() == Annotation.objects.count() == 2 * blocks
+    assert AuditEntry.objects.get(action="import").after.startswith(f"{2 * blocks} created")
+    again = take(project, rows, labels_as="annotations", annotator=ana)
+    assert counts(again) == (7 - 2 * blocks, 0, 2 * blocks, 0)
+    assert Annotation.objects.count() == 7
+    assert Task.objects.completed().count() == 7, "also those that the dead run had not counted"
+
+
+def test_labels_that_others_add_between_two_blocks_are_seen(small_blocks):
+    project = make_project(labels=["a"])
+
+    def add_another(done, total):
+        add_labels(project, ["b", "x"])
+
+    rows = [{"text": str(number), "label": label} for number, label in enumerate("aabcx")]
+    assert take(project, rows, written=add_another).labels_added == ["c"]
+    assert list(project.labels.values_list("name", "position")) == [("a", 0), ("b", 1), ("x", 2), ("c", 3)]
+    assert set(Task.objects.values_list("label_name", "label_index")) == {("a", 0), ("b", 1), ("x", 2), ("c", 3)}
+
+
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_number_of_queries_grows_with_batches_not_with_rows(django_assert_max_num_queries):
     project = make_project()
     rows = [{"id": number, "text": f"text {number}", "label": "Positif"} for number in range(1_900)]
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(34):
         take(project, rows)

@@ -4,19 +4,21 @@ import argparse
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.db.models import ProtectedError
 from tqdm import tqdm
 
 from labelhub.accounts.models import User
 from labelhub.facts import Fact
 from samples import task_types
 from samples.intake import KINDS, Columns, Layout, import_tasks
-from samples.models import Project
+from samples.models import Label, Project
 from samples.projects import add_labels, create_project
 
 ERRORS_SHOWN = 20
@@ -25,7 +27,7 @@ ERRORS_SHOWN = 20
 class Command(BaseCommand):
     help = (
         "Make tasks of the rows of a CSV, TSV, JSONL, JSON or Parquet file (by its ending; text files also as .gz). "
-        "All of the file is taken or nothing, and the same file twice changes nothing."
+        "A file that cannot be taken is refused before anything is written, and the same file twice changes nothing."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser):
@@ -76,8 +78,7 @@ class Command(BaseCommand):
         )
         began = perf_counter()
         try:
-            with _opened(options["file"], layout) as (file, name, progress), transaction.atomic():
-                project = _project(options)
+            with _opened(options["file"], layout) as (file, name, progress), _project(options) as project:
                 imported = import_tasks(
                     project,
                     file,
@@ -112,7 +113,25 @@ class Command(BaseCommand):
         )
 
 
-def _project(options) -> Project:
+@contextmanager
+def _project(options) -> Iterator[Project]:
+    """The project, made or given labels where that was asked for; both are undone if nothing of the file is taken."""
+    with transaction.atomic():
+        known = list(Label.objects.filter(project__name=options["project"]).values_list("pk", flat=True))
+        is_new = not Project.objects.filter(name=options["project"]).exists()
+        project = _found_or_made(options)
+    try:
+        yield project
+    except BaseException:
+        with suppress(ProtectedError):  # somebody works with it already
+            if is_new and not project.tasks.exists():
+                project.delete()
+            elif not is_new:
+                project.labels.exclude(pk__in=known).delete()
+        raise
+
+
+def _found_or_made(options) -> Project:
     labels = [name.strip() for name in (options["labels"] or "").split(",") if name.strip()]
     project = Project.objects.filter(name=options["project"]).first()
     if project is None:
