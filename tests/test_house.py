@@ -64,8 +64,9 @@ def test_every_module_says_what_it_is():
 
 # The admin ------------------------------------------------------------------------------------------------------------
 
-# Rows of two keys, shown as the labels of an answer or a verdict; what is shown on the page of its task.
+# Rows of two keys, shown as the labels of an answer or a verdict; what is shown on the page of its task or batch.
 INSIDE = {"TaskLabel", "AnnotationLabel", "DuplicateBand", "ClusterMember", "TextStatistics"}
+INSIDE |= {"BatchTasks", "Shard", "KeptSide"}
 MOST_QUERIES = 14
 
 
