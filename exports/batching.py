@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import structlog
 from django.conf import settings
@@ -19,15 +20,16 @@ from labelhub.accounts.roles import Power
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 from labelhub.setwise import Ids, insert_select
-from samples.models import Dataset, Project
+from samples.models import Dataset, Project, Task
 from samples.models.samples import SampleQuerySet
 from samples.models.tasks import TaskQuerySet
 
-from . import destinations, formats, rows, splits
+from . import compression, dealing, destinations, formats, rows, splits
 from .carried import CarriedTasks, carried_by, parts_of
 from .context import label_map, projects_of, prompts_of
 from .errors import (
     AlreadyExported,
+    BadCompression,
     BadShards,
     BadSplit,
     EmptyBatch,
@@ -44,6 +46,7 @@ from .models import Batch, BatchItem
 
 log = structlog.get_logger(__name__)
 
+Rows = TypeVar("Rows", bound=QuerySet)
 Progress = Callable[[int, int, str], None]
 Split, State = BatchItem.Split, Batch.State
 
@@ -53,6 +56,7 @@ SEED_LENGTH = 64
 MOST_SHARDS = 1000
 LARGEST_ID = 2**63 - 1
 FREE = {"approved": "every sample no batch carries"}
+LATE = timedelta(minutes=10)  # longer than any review takes from its verdict to its commit
 IDS_KEPT = 1000  # in `selection`; the items hold every one of them
 
 
@@ -66,20 +70,24 @@ def gather(
     project: Project | None = None,
     ids: Collection[int] | None = None,
     allow_reexport: bool = False,
+    since: Batch | None = None,
     selection: Mapping[str, Any] | None = None,
     **how: Any,
 ) -> Batch:
     """Take approved samples into a new batch, and have it written.
 
-    With `ids` exactly these of `samples`, or none at all; else every approved one that no batch carries. Samples of
-    projects in which `by` may not export are not found. `selection` is what the batch remembers of the question, `how`
-    what its file is to be like: `Asked` names it all (format, ratios, shards, destination, …).
+    With `ids` exactly these of `samples`, or none at all; else every approved one that no batch carries. With `since`
+    only what is new since that batch (`new_since`). Samples of projects in which `by` may not export are not found.
+    `selection` is what the batch remembers of the question, `how` what its file is to be like: `Asked` names it all
+    (format, ratios, shards, destination, …).
     """
     asked = Asked(**how)
     within = _within(samples, by=by, project=project)
+    if since is not None:
+        within = new_since(since, within)
     with transaction.atomic():
         batch = asked.batch(by=by, project=project, allows_reexport=allow_reexport)
-        batch.selection = dict(selection) if selection is not None else _described(ids, FREE)
+        batch.selection = _described(selection, ids, since, FREE)
         batch.save()
         _take(writable(within.approved(), asked.shape), ids, batch)
         _freeze(batch, asked.shape, carried_by(batch).rows())
@@ -94,6 +102,7 @@ def gather_tasks(
     project: Project | None = None,
     ids: Collection[int] | None = None,
     dataset: Dataset | None = None,
+    since: Batch | None = None,
     selection: Mapping[str, Any] | None = None,
     **how: Any,
 ) -> Batch:
@@ -105,9 +114,11 @@ def gather_tasks(
     """
     asked = Asked(**how)
     within = _within(tasks, by=by, project=project)
+    if since is not None:
+        within = new_since(since, within)
     with transaction.atomic():
         batch = asked.batch(by=by, project=project, dataset=dataset, carries=Batch.Carries.TASKS)
-        batch.selection = dict(selection) if selection is not None else _described(ids, {"tasks": "every task"})
+        batch.selection = _described(selection, ids, since, {"tasks": "every task"})
         batch.save()
         chosen = writable(within, asked.shape)
         if ids is not None:
@@ -134,7 +145,10 @@ class Asked:
     ratios: str | Sequence[Any] | None = None
     seed: str = "0"
     stratify: bool = False
+    group_by: str | Sequence[str] = ()  # what no two parts may share: dealing.GROUPS, or metadata:KEY
+    split_name: str = ""  # keep the split under this name, and follow what is kept there
     shards: int | None = None  # files a part; None: one file for all
+    compression: str = "none"  # or gzip, zstd: of a file in one piece and of shards; a ZIP has its own
     destination: str = ""  # empty: the installation's default
 
     def __post_init__(self):
@@ -144,8 +158,18 @@ class Asked:
         self.seed = str(self.seed)
         if len(self.seed) > SEED_LENGTH:
             raise BadSplit(f"a seed has at most {SEED_LENGTH} characters, not {len(self.seed)}")
+        self.grouped = dealing.criteria(self.group_by)
+        if self.shares is None and (self.grouped or self.split_name):
+            raise BadSplit("only a split keeps rows together or is kept: give its shares, as 0.8/0.1/0.1")
+        if len(self.split_name) > SEED_LENGTH:
+            raise BadSplit(f"a split's name has at most {SEED_LENGTH} characters, not {len(self.split_name)}")
         if self.shards is not None and not (type(self.shards) is int and 1 <= self.shards <= MOST_SHARDS):
             raise BadShards(f"shards is a whole number from 1 to {MOST_SHARDS}, not {self.shards!r}")
+        compression.check(self.compression)
+        if self.compression != "none" and self.shares is not None and self.shards is None:
+            raise BadCompression(
+                "the parts of a split go into a ZIP, which is compressed already: ask for none, or for shards"
+            )
         self.destination = self.destination or destinations.default()
         destinations.storage_of(self.destination)
 
@@ -157,11 +181,28 @@ class Asked:
             ratios=None if self.shares is None else [f"{share:f}" for share in self.shares],
             seed=self.seed,
             is_stratified=self.stratify and self.shares is not None,
+            group_by=self.grouped,
+            split_name=self.split_name,
             shard_count=self.shards,
+            compression=self.compression,
             destination=self.destination,
             created_by=by,
             **fields,
         )
+
+
+def new_since(batch: Batch, chosen: Rows) -> Rows:
+    """What `batch` could not see when it was gathered: samples reviewed since, tasks made since; and what it carries never.
+
+    A verdict given shortly before may have been committed shortly after: LATE makes sure that nothing falls between two
+    batches, at the price that one that `batch` was not asked for may come along if it is that young.
+    """
+    if batch.state == State.CANCELLED:
+        raise WrongState(f"{batch} was cancelled: nothing is new since a batch that carried nothing")
+    start = batch.created_at - LATE
+    if chosen.model is Task:
+        return chosen.filter(created_at__gt=start).exclude(pk__in=Ids(CarriedTasks(batch).keys()))
+    return chosen.filter(~Exists(batch.items.filter(sample=OuterRef("pk"))), reviewed_at__gt=start)
 
 
 def _within(chosen: QuerySet, *, by, project):
@@ -181,12 +222,17 @@ def _possible(ids):
     return {id for id in ids if 0 < id <= LARGEST_ID}
 
 
-def _described(ids, everything):
-    """What the batch remembers of the question when the caller does not say."""
-    if ids is None:
-        return everything
-    kept = sorted(set(ids))
-    return {"ids": kept} if len(kept) <= IDS_KEPT else {"ids": {"count": len(kept), "from": kept[0], "to": kept[-1]}}
+def _described(selection, ids, since, everything):
+    """What the batch remembers of the question."""
+    if selection is not None:
+        said = dict(selection)
+    elif ids is None:
+        said = dict(everything)
+    else:
+        kept = sorted(set(ids))
+        shown = kept if len(kept) <= IDS_KEPT else {"count": len(kept), "from": kept[0], "to": kept[-1]}
+        said = {"ids": shown}
+    return said if since is None else {**said, "since": str(since.uuid)}
 
 
 def _take(approved, ids, batch):
@@ -239,6 +285,8 @@ def _freeze(batch, shape, taken):
         batch.project_id = projects[0]
     if shape.uses(Prompt):
         prompts_of(projects)
+    if batch.split_name:
+        dealing.kept_split(batch)
     batch.label_map = label_map(taken, projects)
     batch.path = _path(batch, 8)
     if _is_another_s(batch, batch.path):
@@ -253,7 +301,8 @@ def _path(batch, digits):
     if batch.is_sharded:
         return f"{FOLDER}/{batch.uuid.hex[:digits]}/{MANIFEST}"
     shape = formats.get(batch.format)
-    extension = "zip" if batch.ratios or shape.is_zipped else shape.extension
+    plain = f"{shape.extension}{compression.SUFFIXES[batch.compression]}"
+    extension = "zip" if batch.ratios or shape.is_zipped else plain
     return f"{FOLDER}/{batch.uuid.hex[:digits]}.{extension}"
 
 
@@ -261,7 +310,7 @@ def _is_another_s(batch, path):
     """Whether another batch has this name; with another ending too, for the manifests would be the same."""
     if batch.is_sharded:
         return Batch.objects.filter(destination=batch.destination, path=path).exclude(pk=batch.pk).exists()
-    same = Batch.objects.filter(destination=batch.destination, path__startswith=path.rpartition(".")[0] + ".")
+    same = Batch.objects.filter(destination=batch.destination, path__startswith=_stem(path) + ".")
     return same.exclude(pk=batch.pk).exists()
 
 
@@ -287,8 +336,8 @@ def write(batch: Batch, progress: Progress) -> None:
         undo.callback(this_run(batch).update, state=State.QUEUED)
         progress(0, batch.sample_count, "reading the selection")
         remaining = let_go(batch)
-        if batch.ratios:
-            deal(batch, partial(progress, 0, remaining, "dealing the split"))
+        if batch.ratios and not batch.manifest:  # written before, it is dealt for good
+            dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
         file = _file_of(batch, lambda done, part: progress(done, remaining, f"writing {part}"))
         draft = destinations.draft(storage, batch.path)
         undo.callback(draft.abandon)
@@ -318,18 +367,35 @@ def write(batch: Batch, progress: Progress) -> None:
             )
             if not ready:
                 raise WrongState("the batch was cancelled, or given to another worker, while this one wrote")
-            audit.record(batch, "write", before=State.RUNNING, after=State.READY)
+            record_written(batch, file.whole.sha256)
             draft.publish()
             note.publish()
         undo.pop_all()
     batch.refresh_from_db()
 
 
+def record_written(batch: Batch, sha256: str) -> None:
+    """The audit row of a file that is there; where it was there before and was another, it says so."""
+    another = f"not the same as before, whose sha256 was {batch.sha256}" if batch.sha256 not in ("", sha256) else ""
+    audit.record(batch, "write", before=State.RUNNING, after=State.READY, reason=another)
+
+
 def manifest_path(batch: Batch) -> str:
     """Beside the file, under the same short name; that of shards is in their folder."""
     if batch.is_sharded:
         return batch.path
-    return f"{batch.path.rpartition('.')[0]}.manifest.json"
+    return f"{_stem(batch.path)}.manifest.json"
+
+
+def _stem(path):
+    """Without its endings: `export/550e8400` of `export/550e8400.jsonl.gz`."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{name.partition('.')[0]}"
+
+
+def paths_of(batch: Batch) -> list[str]:
+    """Every file of the batch."""
+    return [batch.path, manifest_path(batch), *(shard.path for shard in batch.shards.select_related("batch"))]
 
 
 def begin(batch, storage):
@@ -359,29 +425,18 @@ def let_go(batch):
     return remaining
 
 
-def deal(batch, report):
-    """Put every row in its part."""
-    rows_of_it = carried_by(batch)
-    dealt = splits.deal(
-        _reported(rows_of_it.identities(), report),
-        splits.parse(batch.ratios),
-        seed=batch.seed,
-        stratify=batch.is_stratified,
-    )
-    rows_of_it.place(dealt, report)
-
-
-def _reported(identities, report):
-    for number, identity in enumerate(identities):
-        if number % 10_000 == 0:
-            report()
-        yield identity
-
-
 def _file_of(batch, report):
     shape = formats.get(batch.format)
     parts = {split.label: carried_by(batch).walk(split, shape) for split in parts_of(batch)}
-    return File(shape, parts, context_of(batch, shape), batch.options, report, with_labels=True)
+    return File(
+        shape,
+        parts,
+        context_of(batch, shape),
+        batch.options,
+        report,
+        with_labels=True,
+        compression=batch.compression,
+    )
 
 
 def context_of(batch: Batch, shape: Format) -> Context:
@@ -398,10 +453,10 @@ def context_of(batch: Batch, shape: Format) -> Context:
 
 
 def _manifest(batch, file, *, withdrawn, finished_at):
-    name = batch.path.rpartition("/")[2]
+    name, suffix = batch.path.rpartition("/")[2], compression.SUFFIXES[batch.compression]
     parts = [
         {
-            "name": file.member(split.label) if file.is_archive else name,
+            "name": file.member(split.label) if file.is_archive else name.removesuffix(suffix),
             "part": split.label,
             **tallied(file.parts[split.label]),
         }
@@ -427,11 +482,13 @@ def manifest_of(batch: Batch, context: Context, file: dict, parts: list[dict], *
         "withdrawn": withdrawn,
         "format": batch.format,
         "options": batch.options,
+        "compression": batch.compression,
         "split": batch.ratios
         and {
             "ratios": dict(zip(splits.PARTS, batch.ratios, strict=True)),
             "seed": batch.seed,
             "stratified": batch.is_stratified,
+            **batch.dealt,
         },
         "label_map": context.labels,
         "prompts": noted_prompts(context),
@@ -498,22 +555,25 @@ def _end(batch, state, *, since, error="", by=None):
     A failed one holds its samples for `retry`.
     """
     before = batch.state
-    changed = Batch.objects.filter(pk=batch.pk, state__in=since)
-    if not changed.update(state=state, error=error, finished_at=timezone.now()):
+    changes = {"state": state, "error": error, "finished_at": timezone.now()}
+    if (
+        state == State.CANCELLED and batch.was_written
+    ):  # its rows have left: they stay with it, only its files are not there
+        changes |= {"state": State.READY, "files_removed_at": changes["finished_at"]}
+    if not Batch.objects.filter(pk=batch.pk, state__in=since).update(**changes):
         return False
     for job in Job.objects.unfinished().filter(shard__batch=batch):  # it may not publish any more
         queue.cancel(job)
-    shards = batch.shards.select_related("batch")
-    leftovers = [batch.path, manifest_path(batch)]
     if state == State.CANCELLED:
-        leftovers += [shard.path for shard in shards]
-        shards.delete()
-        batch.items.all().delete()
-        batch.tasks.all().delete()
+        leftovers = paths_of(batch)
+        if not batch.was_written:
+            for carried in (batch.shards, batch.items, batch.tasks):
+                carried.all().delete()
     else:
-        leftovers += [shard.path for shard in shards.unwritten()]
+        unwritten = batch.shards.select_related("batch").unwritten()
+        leftovers = [batch.path, manifest_path(batch), *(shard.path for shard in unwritten)]
     action = "cancel" if state == State.CANCELLED else "fail"
-    audit.record(batch, action, by=by, before=before, after=state, reason=error)
+    audit.record(batch, action, by=by, before=before, after=changes["state"], reason=error)
     if batch.started_at:
         transaction.on_commit(partial(_clear, batch, leftovers))
     batch.refresh_from_db()
@@ -539,6 +599,22 @@ def retry(batch: Batch, *, by) -> Batch:
         batch.job = queue.submit("exports.write_batch", {"batch": batch.pk}, by=by)
         batch.save(update_fields=["job"])
         audit.record(batch, "retry", by=by, before=State.FAILED, after=State.QUEUED)
+    return batch
+
+
+def write_again(batch: Batch, *, by) -> Batch:
+    """Have the files of a batch made again that were removed: the same rows in the same parts, as they are now."""
+    with transaction.atomic():
+        without = Batch.objects.ready().filter(pk=batch.pk).exclude(files_removed_at=None)
+        if not without.update(state=State.QUEUED, files_removed_at=None, finished_at=None):
+            batch.refresh_from_db()
+            state = "has its files" if batch.is_ready else f"is {batch.get_state_display().lower()}"
+            raise WrongState(f"{batch} {state}: only a batch whose files were removed is written again")
+        batch.shards.update(written_at=None, job=None)
+        batch.refresh_from_db()
+        batch.job = queue.submit("exports.write_batch", {"batch": batch.pk}, by=by)
+        batch.save(update_fields=["job"])
+        audit.record(batch, "write again", by=by, before=State.READY, after=State.QUEUED)
     return batch
 
 
@@ -584,6 +660,9 @@ def download_name(batch: Batch, name: str | None = None) -> str:
 
 def stored_file(batch: Batch, name: str | None = None) -> tuple[str, int, str]:
     """Path, size and sha256 of the batch's file, or of its shard called `name`; NotReady where there is none."""
+    if batch.files_removed_at:
+        when = f"{batch.files_removed_at:%Y-%m-%d}"
+        raise NotReady(f"the files of {batch} were removed on {when}: write it again to have them", state=batch.state)
     if not batch.is_ready:
         raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no file", state=batch.state)
     if not batch.is_sharded and name is None:

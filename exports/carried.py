@@ -1,7 +1,7 @@
 """What a batch carries, and in which part: samples, an item each, or tasks, a list of keys; asked and dealt alike."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -11,12 +11,13 @@ from django.db.models import Q, QuerySet
 from labelhub.setwise import Ids
 from samples.models import Sample, Task
 
-from . import keys, rows
+from . import rows
 from .files import writable
 from .formats import Format
 from .formats.context import LABELLED
+from .keys import pack, unpack
 from .models import Batch, BatchItem, BatchTasks
-from .rows import Identity, Walk
+from .rows import Walk
 
 Split = BatchItem.Split
 CHUNK = 50_000  # rows in one statement: others want to write too
@@ -42,8 +43,11 @@ class Carried(Protocol):
     def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
         """The part in so many ranges, alike in size, and how many rows there are in each."""
 
-    def identities(self) -> Iterator[Identity]:
-        """What a split must know of every row."""
+    def tasks(self) -> QuerySet[Task]:
+        """The rows as tasks: themselves, or those the samples were made from."""
+
+    def identities(self, *columns: str) -> Iterator[tuple]:
+        """What a split must know of every row: id, uid, label, and these columns of its task."""
 
     def place(self, dealt: Sequence[Sequence[int]], report: Callable[[], None]) -> None:
         """Put the rows where they were dealt: the keys of train, val and test, each ascending."""
@@ -95,12 +99,19 @@ class CarriedSamples:
     def walk(self, split: Split, format: Format) -> Walk:
         return rows.walk_part(self._batch, split)
 
-    def identities(self) -> Iterator[Identity]:
-        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
-        return rows.identities_of_part(self._batch, Split.TRAIN)
+    def tasks(self) -> QuerySet[Task]:
+        return Task.objects.filter(sample__batch_items__batch=self._batch)
+
+    def identities(self, *columns: str) -> Iterator[tuple]:
+        known = self.rows().order_by("pk").values_list(*IDENTITY, *(f"task__{column}" for column in columns))
+        after = 0
+        while page := list(known.filter(pk__gt=after)[:10_000]):
+            yield from _identified(page)
+            after = page[-1][0]
 
     def place(self, dealt, report) -> None:
-        """Those of train, the largest part as a rule, are there from the start."""
+        """All are put in train, the largest part as a rule, and those of the others moved from there."""
+        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()
@@ -117,46 +128,55 @@ class CarriedTasks:
         """Keep the keys of these tasks; returns how many there are."""
         found = array("q", tasks.order_by("pk").values_list("pk", flat=True).iterator(chunk_size=10_000))
         split = Split.TRAIN if self._batch.ratios else Split.WHOLE
-        BatchTasks.objects.create(batch=self._batch, split=split, keys=keys.pack(found))
+        BatchTasks.objects.create(batch=self._batch, split=split, keys=pack(found))
         return len(found)
 
     def rows(self) -> QuerySet:
-        return Task.objects.filter(pk__in=Ids(self._keys()))
+        return Task.objects.filter(pk__in=Ids(self.keys()))
 
     def let_go(self, split=None, within=None) -> int:
-        return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self._keys(split, within)))
+        return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self.keys(split, within)))
 
     def size(self, split: Split) -> int:
-        return len(self._keys(split))
+        return len(self.keys(split))
 
     def ranges(self, split: Split, count: int) -> list[tuple[Range, int]]:
         """The axis is the place among the part's keys."""
-        return [((start, end), end - start) for start, end in _cuts(len(self._keys(split)), count)]
+        return [((start, end), end - start) for start, end in _cuts(len(self.keys(split)), count)]
 
     def walk(self, split: Split, format: Format) -> Walk:
-        return rows.walk_ids(writable(Task.objects.all(), format), self._keys(split))
+        return rows.walk_ids(writable(Task.objects.all(), format), self.keys(split))
 
-    def identities(self) -> Iterator[Identity]:
-        for chunk in _chunks(self._keys()):
+    def tasks(self) -> QuerySet[Task]:
+        return self.rows()
+
+    def identities(self, *columns: str) -> Iterator[tuple]:
+        for chunk in _chunks(self.keys()):
             known = Task.objects.filter(pk__in=Ids(chunk)).order_by("pk")
-            for pk, uid, type, label in known.values_list("pk", "uid", "type", "label_name"):
-                yield pk, uid, label if type in LABELLED else None
+            yield from _identified(known.values_list(*IDENTITY, *columns))
 
     def place(self, dealt, report) -> None:
         report()
         make = partial(BatchTasks, batch=self._batch)
-        placed = [
-            make(split=split, keys=keys.pack(ids)) for split, ids in zip(parts_of(self._batch), dealt, strict=True)
-        ]
+        placed = [make(split=split, keys=pack(ids)) for split, ids in zip(parts_of(self._batch), dealt, strict=True)]
         with transaction.atomic():
             self._batch.tasks.all().delete()
             BatchTasks.objects.bulk_create(placed)
 
-    def _keys(self, split: Split | None = None, within: Range | None = None) -> Sequence[int]:
+    def keys(self, split: Split | None = None, within: Range | None = None) -> Sequence[int]:
+        """The tasks' keys, ascending; none where the batch carries no tasks."""
         kept = self._batch.tasks.all() if split is None else self._batch.tasks.filter(split=split)
-        parts = [keys.unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
+        parts = [unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
         found = parts[0] if len(parts) == 1 else array("q", sorted(key for part in parts for key in part))
         return found if within is None else found[slice(*within)]
+
+
+IDENTITY = ("pk", "uid", "type", "label_name")
+
+
+def _identified(rows: Iterable[tuple]) -> Iterator[tuple]:
+    for pk, uid, type, label, *others in rows:
+        yield pk, uid, label if type in LABELLED else None, *others
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:

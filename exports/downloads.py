@@ -12,6 +12,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 
 from . import batching, formats
+from .compression import MEDIA_TYPES, SUFFIXES
 from .models import Batch
 
 # One range of bytes (RFC 9110, 14.1.2). Of several at once we send the whole, as the RFC allows.
@@ -72,4 +73,6 @@ def _asked(request, size, etag) -> tuple[int, int, int]:
 
 
 def media_type(batch: Batch, path: str) -> str:
-    return "application/zip" if path.endswith(".zip") else formats.get(batch.format).media_type
+    if path.endswith(".zip"):
+        return "application/zip"
+    return MEDIA_TYPES.get(SUFFIXES[batch.compression]) or formats.get(batch.format).media_type

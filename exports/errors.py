@@ -61,6 +61,12 @@ class InShards(Fact):
     code = "in_shards"
 
 
+class BadCompression(Fact):
+    """A compression that is not known, or one for a ZIP, which has its own."""
+
+    code = "bad_compression"
+
+
 class UnknownDestination(Fact):
     code = "unknown_destination"
 

@@ -9,7 +9,9 @@ import orjson
 from django.db.models import QuerySet
 
 from . import archive, formats, rows, splits
+from .compression import compressed
 from .context import context_of
+from .errors import BadCompression
 from .formats import Context, Format, sql
 from .rows import Walk, Written
 
@@ -65,12 +67,15 @@ class File:
         report: Report = lambda rows, part: None,
         *,
         with_labels: bool = False,
+        compression: str = "none",
     ):
         self.format = format
         self.context = context
         self.is_archive = set(parts) != {"whole"} or format.is_zipped
         self.whole = Tally()
-        self.parts = {name: Tally() for name in parts} if self.is_archive else {"whole": self.whole}
+        plain = not self.is_archive and compression == "none"
+        self.parts = {"whole": self.whole} if plain else {name: Tally() for name in parts}
+        self.compression = compression
         self._walks = parts
         self._options = options
         self._report = report
@@ -95,7 +100,10 @@ class File:
 
     def chunks(self) -> Iterator[bytes]:
         if not self.is_archive:
-            return self.whole.of(self._encoded("whole"))
+            encoded = self._encoded("whole")
+            if self.compression != "none":
+                encoded = compressed(self.parts["whole"].of(encoded), self.compression)
+            return self.whole.of(encoded)
         members = ((self.member(part), tally.of(self._encoded(part))) for part, tally in self.parts.items())
         return self.whole.of(archive.zipped(members))
 
@@ -128,6 +136,7 @@ def file_of(
     seed: str = "0",
     stratify: bool = False,
     options: Mapping[str, Any] | None = None,
+    compression: str = "none",
 ) -> File:
     """The file of a queryset of Sample or Task as it stands now; no batch, no claim.
 
@@ -139,7 +148,9 @@ def file_of(
     chosen = writable(samples, shape)
     context = context_of(samples, shape)
     if shares is None:
-        return File(shape, {"whole": rows.walk(chosen)}, context, options or {})
+        return File(shape, {"whole": rows.walk(chosen)}, context, options or {}, compression=compression)
+    if compression != "none":
+        raise BadCompression("the parts of a split go into a ZIP, which is compressed already: ask for none")
     dealt = splits.deal(rows.identities(chosen), shares, seed=seed, stratify=stratify)
     parts = {name: rows.walk_ids(chosen, ids) for name, ids in zip(splits.PARTS, dealt, strict=True)}
     return File(shape, parts, context, options or {})

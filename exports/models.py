@@ -13,12 +13,16 @@ from labelhub.fields import JSONTextField
 from labelhub.jobs.models import Job
 from samples.models import Dataset, Project, Sample
 
-from . import formats, providers
+from . import compression, formats, providers
 
 
 class BatchQuerySet(models.QuerySet):
     def ready(self):
         return self.filter(state=Batch.State.READY)
+
+    def with_files(self):
+        """READY, and the files are still kept."""
+        return self.ready().filter(files_removed_at=None)
 
     def where(self, user, power: Power):
         """Batches of the projects in which `user` holds `power`; one across projects is a superuser's."""
@@ -63,12 +67,22 @@ class Batch(models.Model):
     ratios = JSONTextField(null=True, blank=True, help_text='["0.8", "0.1", "0.1"], or empty for one plain file.')
     seed = models.CharField(max_length=64, default="0", help_text="Deals the samples; the same seed, the same split.")
     is_stratified = models.BooleanField(default=False, help_text="Keep each label's share alike in every part.")
+    group_by = JSONTextField(
+        default=list,
+        blank=True,
+        help_text='What no part may share with another: "duplicates", "source", "metadata:KEY".',
+    )
+    split_name = models.CharField(
+        max_length=64, blank=True, help_text="Keep who is in which part under this name, and follow what is kept there."
+    )
+    dealt = JSONTextField(default=dict, blank=True, editable=False, help_text="How the split came out.")
     allows_reexport = models.BooleanField(default=False, help_text="Take samples that another batch already carries.")
     selection = JSONTextField(default=dict, help_text="What was asked for: explicit ids, or a filter.")
     label_map = JSONTextField(default=dict, editable=False, help_text="Each label's index in the files (label_id).")
     shard_count = models.PositiveSmallIntegerField(
         "shards", null=True, blank=True, help_text="Write each part as so many files; empty: one file for all."
     )
+    compression = models.CharField(max_length=8, choices=compression.choices, default="none")
     destination = models.CharField(max_length=40)
     path = models.CharField(max_length=500, blank=True)
     sample_count = models.PositiveIntegerField(default=0)
@@ -85,6 +99,9 @@ class Batch(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    files_removed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the time to keep its files was over."
+    )
 
     objects = BatchQuerySet.as_manager()
 
@@ -112,7 +129,13 @@ class Batch(models.Model):
 
     @property
     def is_ready(self) -> bool:
-        return self.state == self.State.READY
+        """Whether its files can be fetched."""
+        return self.state == self.State.READY and self.files_removed_at is None
+
+    @property
+    def was_written(self) -> bool:
+        """Whether it was READY at some time: its rows have left, whatever becomes of its files."""
+        return self.sha256 != ""
 
     @property
     def is_sharded(self) -> bool:
@@ -162,6 +185,32 @@ class BatchTasks(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["batch", "split"], name="batch_tasks_once")]
+
+
+class KeptSplit(models.Model):
+    """A project's split that outlives the batch it was dealt for: later batches follow it and deal only what is new."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="kept_splits")
+    name = models.CharField(max_length=64)
+    seed = models.CharField(max_length=64)
+    group_by = JSONTextField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["project", "name"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="kept_split_once")]
+
+    def __str__(self):
+        return f"split {self.name!r} of {self.project}"
+
+
+class KeptSide(models.Model):
+    """On which side of a kept split a row is, or a group: known by eight bytes of a hash. Narrow, for millions of rows."""
+
+    pk = models.CompositePrimaryKey("kept_split_id", "key")
+    kept_split = models.ForeignKey(KeptSplit, models.CASCADE, related_name="sides", db_index=False)
+    key = models.BigIntegerField()
+    split = models.PositiveSmallIntegerField(choices=BatchItem.Split)
 
 
 class ShardQuerySet(models.QuerySet):

@@ -11,6 +11,7 @@ NEEDS = {
     "exports.change_batch": Power.EXPORT,
     "exports.download_batch": Power.EXPORT,
     "exports.view_batchitem": Power.EXPORT,
+    "exports.view_keptsplit": Power.EXPORT,
     "exports.view_finetune": Power.FINETUNE,
     "exports.add_finetune": Power.FINETUNE,
     "exports.change_finetune": Power.FINETUNE,

@@ -12,13 +12,13 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from labelhub.accounts import audit
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 
-from . import batching, destinations, formats
+from . import batching, dealing, destinations, formats
 from .batching import Progress, State
 from .carried import Split, carried_by, parts_of
+from .compression import SUFFIXES
 from .errors import EmptyBatch, WrongState
 from .files import File
 from .formats import Format
@@ -45,7 +45,7 @@ def plan(batch: Batch, progress: Progress) -> int:
         else:
             remaining = batching.let_go(batch)
             if batch.ratios:
-                batching.deal(batch, partial(progress, 0, remaining, "dealing the split"))
+                dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
             _draw(batch)
             _fix_prompts(batch)
         with transaction.atomic():
@@ -79,7 +79,7 @@ def _draw(batch):
         count = max(1, min(batch.shard_count, rows))
         stem = split.label if batch.ratios else WHOLE
         for number, ((after, upto), size) in enumerate(carried_by(batch).ranges(split, count)):
-            name = f"{stem}-{number:05}-of-{count:05}.{shape.extension}"
+            name = f"{stem}-{number:05}-of-{count:05}.{shape.extension}{SUFFIXES[batch.compression]}"
             shards.append(
                 Shard(batch=batch, split=split, number=number, name=name, after=after, upto=upto, row_count=size)
             )
@@ -135,8 +135,8 @@ def _written(shard: Shard, progress: Progress) -> bool:
         progress(remaining, remaining, "storing the shard")
         draft.finish()
         with transaction.atomic():
-            shard.row_count, shard.byte_count, shard.sha256 = file.whole.rows, file.whole.bytes, file.whole.sha256
-            shard.labels, shard.written_at = file.whole.labels(), timezone.now()
+            shard.row_count, shard.byte_count, shard.sha256 = file.rows, file.whole.bytes, file.whole.sha256
+            shard.labels, shard.written_at = file.parts["whole"].labels(), timezone.now()
             written = {
                 name: getattr(shard, name) for name in ("row_count", "byte_count", "sha256", "labels", "written_at")
             }
@@ -159,8 +159,15 @@ def _file_of(shard: Shard, report) -> File:
     shape: Format = formats.get(shard.batch.format)
     walk = carried_by(shard.batch).walk(Split(shard.split), shape)
     walk = walk._replace(ends=lambda: (shard.after, shard.upto))
+    context = batching.context_of(shard.batch, shape)
     return File(
-        shape, {"whole": walk}, batching.context_of(shard.batch, shape), shard.batch.options, report, with_labels=True
+        shape,
+        {"whole": walk},
+        context,
+        shard.batch.options,
+        report,
+        with_labels=True,
+        compression=shard.batch.compression,
     )
 
 
@@ -211,7 +218,7 @@ def complete(batch: Batch) -> bool:
             )
             if not ready:
                 return False
-            audit.record(batch, "write", before=State.RUNNING, after=State.READY)
+            batching.record_written(batch, manifest["file"]["sha256"])
             note.publish()
         undo.pop_all()
     batch.refresh_from_db()

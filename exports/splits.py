@@ -1,8 +1,12 @@
-"""Dealing rows into train, val and test: exact sizes, the same every time, whatever order they come in. Pure."""
+"""Dealing rows into train, val and test: exact sizes, the same every time, whatever order they come in. Pure.
+
+Rows that belong together stay together, and who was on a side stays there when the data grows.
+"""
 
 import re
 from array import array
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from heapq import heapify, heappop, heappush
@@ -138,31 +142,233 @@ def _level(tables: list[_Rounding], surplus: list[int]) -> None:
         surplus[way[-1][1]] += 1
 
 
-def deal(
-    rows: Iterable[tuple[int, str, Hashable]], ratios: Ratios, *, seed: str, stratify: bool = False
-) -> tuple[array, array, array]:
-    """The ids of train, val and test, each in ascending order, from rows of (id, uid, label).
+# Dealing --------------------------------------------------------------------------------------------------------------
 
-    A row's place is the hash of seed and uid, so it depends neither on the order of the rows nor on the database. Held
-    per row are its id, eight bytes of the hash and the number of its label.
+Row = tuple  # (id, uid, label), and what it must stay together with, by each criterion: (id, uid, label, *groups)
+NOWHERE = 3  # the side of a row that is still to be dealt
+
+
+class Rows:
+    """What a split must know of its rows, some thirty bytes a row: id, hash, label, groups.
+
+    A row's place is the hash of seed and uid, so it depends neither on the order of the rows nor on the database. Where
+    its side is kept, it is known by that hash too; in groups `known_by_group`, which keep their value when they grow,
+    by the hash of the group's, so that who joins later goes where the group went.
     """
-    ids, hashes, numbers = array("q"), bytearray(), array("i")
-    labels: dict[Hashable, int] = {}
-    salt = f"{seed}:".encode()
-    for id, uid, label in rows:
-        ids.append(id)
-        hashes += sha256(salt + uid.encode()).digest()[:8]
-        numbers.append(labels.setdefault(label if stratify else None, len(labels)))
-    keys = numpy.frombuffer(hashes, ">u8")
-    every, number = numpy.asarray(ids), numpy.asarray(numbers)
-    counts = dict(zip(labels, numpy.bincount(number, minlength=len(labels)).tolist(), strict=True))
-    allotted = allot({label: counts[label] for label in sorted(labels, key=_alphabetical)}, ratios)
-    order = numpy.lexsort((every, keys, number))  # label by label, there by hash, then by id
+
+    def __init__(self, rows: Iterable[Row], *, seed: str, criteria: int = 0, known_by_group: bool = False):
+        ids, hashes, numbers = array("q"), bytearray(), array("i")
+        self.labels: dict[Hashable, int] = {}
+        groups: list[dict[Hashable, int]] = [{} for _ in range(criteria)]
+        memberships = [array("i") for _ in range(criteria)]
+        salt = f"{seed}:".encode()
+        for id, uid, label, *values in rows:
+            ids.append(id)
+            hashes += sha256(salt + uid.encode()).digest()[:8]
+            numbers.append(self.labels.setdefault(label, len(self.labels)))
+            for value, known, members in zip(values, groups, memberships, strict=True):
+                members.append(-1 if value is None else known.setdefault(value, len(known)))
+        self.ids = numpy.asarray(ids, "i8")
+        self.hashes = numpy.frombuffer(hashes, ">u8").astype("u8")
+        self.numbers = numpy.asarray(numbers, "i4")
+        self.groups = _joined([numpy.asarray(members, "i4") for members in memberships], len(ids))
+        self.keys = self.hashes.view("i8")
+        if known_by_group:
+            of_groups = numpy.fromiter((_key(value) for value in groups[0]), "i8", len(groups[0]))
+            joined = numpy.asarray(memberships[0], "i4")
+            self.keys = numpy.where(joined >= 0, of_groups[joined] if len(of_groups) else 0, self.keys)
+
+
+def _key(value: Hashable) -> int:
+    """Eight bytes for a group's value; that two of a million share theirs has a chance of one in forty million."""
+    return int.from_bytes(sha256(f"{type(value).__name__}:{value}".encode()).digest()[:8], "big", signed=True)
+
+
+def _joined(criteria: list, count: int):
+    """Each row's group: rows that share a value of any criterion are together, and so are those they are together with."""
+    if not criteria:
+        return None
+    if len(criteria) == 1:
+        alone = criteria[0] < 0
+        groups = criteria[0].astype("i8")
+        groups[alone] = groups.max(initial=-1) + 1 + numpy.arange(alone.sum())
+    else:
+        from scipy.sparse import coo_matrix  # large, and few splits need it
+        from scipy.sparse.csgraph import connected_components
+
+        rows, nodes, offset = [], [], count
+        for members in criteria:
+            there = numpy.flatnonzero(members >= 0)
+            rows.append(there)
+            nodes.append(members[there].astype("i8") + offset)
+            offset += members.max(initial=-1) + 1
+        edges = (numpy.concatenate(rows), numpy.concatenate(nodes))
+        graph = coo_matrix((numpy.ones(len(edges[0]), "u1"), edges), shape=(offset, offset))
+        groups = connected_components(graph, directed=False)[1][:count]
+    return numpy.unique(groups, return_inverse=True)[1]
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Where every row went. `keys` are those that had no side before, `sides` what they have now: to be kept."""
+
+    parts: tuple[array, array, array]  # the ids of train, val and test, each ascending
+    keys: Any
+    sides: Any
+    kept: int  # rows whose side was known before
+    groups: int | None  # None where every row stands for itself
+    largest: int
+    torn: int  # groups whose rows were on several sides before they were known to belong together
+
+
+def deal(rows: Iterable[Row], ratios: Ratios, *, seed: str, stratify: bool = False) -> tuple[array, array, array]:
+    """The ids of train, val and test, each in ascending order, from rows of (id, uid, label)."""
+    return plan(Rows(rows, seed=seed), ratios, stratify=stratify).parts
+
+
+def plan(rows: Rows, ratios: Ratios, *, stratify: bool = False, fixed: tuple[Any, Any] | None = None) -> Dealt:
+    """Deal the rows: those of a group to one side, and those whose key is `fixed` (keys and their sides) to that side.
+
+    Only the others are dealt, so that the whole comes as near to the ratios as it can: exactly, where every row stands
+    for itself; with groups the large ones first, each where it is missed most, and single rows fill what is left.
+    """
+    labels = rows.numbers if stratify else numpy.zeros(len(rows.ids), "i4")
+    names = list(rows.labels) if stratify else [None]
+    sides = _known_sides(rows.keys, fixed)
+    known = sides < NOWHERE
+    torn = _follow(sides, rows.groups) if rows.groups is not None else 0
+    counts = numpy.bincount(labels, minlength=len(names)).tolist()
+    order = sorted(range(len(names)), key=lambda number: _alphabetical(names[number]))
+    allotted = allot({number: counts[number] for number in order if counts[number]}, ratios)
+    need = numpy.array([allotted.get(number, (0, 0, 0)) for number in range(len(names))], "i8").reshape(-1, 3)
+    _take_off(need, labels, sides)
+    if rows.groups is not None:
+        _deal_groups(rows, labels, sides, need, ratios)
+    _deal_singles(rows, labels, sides, need, ratios)
+    fresh, first = numpy.unique(rows.keys[~known], return_index=True)
+    sizes = numpy.bincount(rows.groups) if rows.groups is not None else numpy.zeros(1, "i8")
+    train, val, test = (array("q", numpy.sort(rows.ids[sides == part]).tobytes()) for part in range(3))
+    return Dealt(
+        parts=(train, val, test),
+        keys=fresh,
+        sides=sides[~known][first],
+        kept=int(known.sum()),
+        groups=None if rows.groups is None else len(sizes),
+        largest=int(sizes.max(initial=0)),
+        torn=torn,
+    )
+
+
+def _known_sides(keys, fixed):
+    sides = numpy.full(len(keys), NOWHERE, "u1")
+    if fixed is not None and len(fixed[0]):
+        order = numpy.argsort(fixed[0])
+        there, at = fixed[0][order], fixed[1][order]
+        places = numpy.minimum(numpy.searchsorted(there, keys), len(there) - 1)
+        sides = numpy.where(there[places] == keys, at[places], sides).astype("u1")
+    return sides
+
+
+def _follow(sides, groups) -> int:
+    """Rows without a side go where most of their group are; returns how many groups are on several sides."""
+    known = numpy.flatnonzero(sides < NOWHERE)
+    there = numpy.bincount(groups[known] * 3 + sides[known], minlength=3 * (int(groups.max(initial=-1)) + 1)).reshape(
+        -1, 3
+    )
+    where = numpy.where(there.any(axis=1), there.argmax(axis=1), NOWHERE).astype("u1")
+    open_ = sides == NOWHERE
+    sides[open_] = where[groups[open_]]
+    return int(((there > 0).sum(axis=1) > 1).sum())
+
+
+def _take_off(need, labels, sides):
+    """What is on a side is not needed there any more; below nothing where there is too much of it."""
+    there = sides < NOWHERE
+    numpy.subtract.at(need, (labels[there], sides[there]), 1)
+
+
+def _deal_groups(rows: Rows, labels, sides, need, ratios: Ratios) -> None:
+    """The groups of two and more, the largest first, each to the side where it brings the shares nearest to what is asked."""
+    waiting = numpy.flatnonzero(sides == NOWHERE)
+    groups = rows.groups[waiting]
+    sizes = numpy.bincount(groups, minlength=1)
+    waiting = waiting[sizes[groups] > 1]
+    if not len(waiting):
+        return
+    order = numpy.lexsort((labels[waiting], rows.groups[waiting]))
+    waiting = waiting[order]
+    groups, of = rows.groups[waiting], labels[waiting]
+    starts = numpy.flatnonzero(numpy.diff(groups, prepend=-1))
+    rank = numpy.minimum.reduceat(rows.hashes[waiting], starts)  # the same wherever the group is called what
+    runs = numpy.flatnonzero((numpy.diff(groups, prepend=-1) != 0) | (numpy.diff(of, prepend=-1) != 0))
+    amounts = numpy.diff(numpy.append(runs, len(waiting)))
+    first_run = numpy.searchsorted(runs, starts)
+    last_run = numpy.append(first_run[1:], len(runs))
+    group_sizes = numpy.diff(numpy.append(starts, len(waiting)))
+    chosen = _choose(
+        numpy.lexsort((rank, -group_sizes)).tolist(),
+        list(zip(first_run.tolist(), last_run.tolist(), strict=True)),
+        of[runs].tolist(),
+        amounts.tolist(),
+        need,
+        [numpy.bincount(labels, minlength=len(need)) * float(ratio) for ratio in ratios],
+        [part for part in range(3) if ratios[part] > 0],
+    )
+    sides[waiting] = numpy.repeat(numpy.array(chosen, "u1"), group_sizes)
+    numpy.subtract.at(need, (of, sides[waiting]), 1)
+
+
+def _choose(order, runs, labels, amounts, need, shares, parts) -> list[int]:
+    """A side for every group, in `order`: where the squared distance to the shares, in units of them, shrinks most.
+
+    The labels' distances and that of the whole count alike. Plain lists: a step is too small for numpy.
+    """
+    missing = [list(map(float, column)) for column in need.T.tolist()]
+    total = [sum(column) for column in missing]
+    per = [[1.0 / max(share, 1.0) for share in column.tolist()] for column in shares]
+    per_total = [1.0 / max(float(column.sum()), 1.0) for column in shares]
+    chosen = [0] * len(runs)
+    for group in order:
+        first, last = runs[group]
+        best, least = parts[0], float("inf")
+        size = sum(amounts[first:last])
+        for part in parts:
+            lacking, weight = missing[part], per[part]
+            cost = size * (size - 2.0 * total[part]) * per_total[part]
+            for run in range(first, last):
+                label, amount = labels[run], amounts[run]
+                cost += amount * (amount - 2.0 * lacking[label]) * weight[label]
+            if cost < least:
+                best, least = part, cost
+        chosen[group] = best
+        total[best] -= size
+        for run in range(first, last):
+            missing[best][labels[run]] -= amounts[run]
+    return chosen
+
+
+def _deal_singles(rows: Rows, labels, sides, need, ratios: Ratios) -> None:
+    """What is left, label by label in the order of the hashes, in the sizes that are still needed."""
+    waiting = numpy.flatnonzero(sides == NOWHERE)
+    order = waiting[numpy.lexsort((rows.ids[waiting], rows.hashes[waiting], labels[waiting]))]
+    left = numpy.bincount(labels[waiting], minlength=len(need)).tolist()
+    sizes_of = [_shared(count, wanted, ratios) for count, wanted in zip(left, need.tolist(), strict=True)]
     parts = numpy.arange(3, dtype="u1")
-    dealt = numpy.empty(len(ids), dtype="u1")
-    dealt[order] = numpy.concatenate([parts[:0], *(numpy.repeat(parts, allotted[label]) for label in labels)])
-    train, val, test = (array("q", numpy.sort(every[dealt == part]).tobytes()) for part in parts)
-    return train, val, test
+    sides[order] = numpy.concatenate([parts[:0], *(numpy.repeat(parts, sizes) for sizes in sizes_of)])
+
+
+def _shared(count: int, wanted: Sequence[int], ratios: Ratios) -> Sizes:
+    """`count` rows for three sides that want so many each: as they want where that is the sum, else in proportion."""
+    weights = [max(0, one) for one in wanted]
+    if sum(weights) == count:
+        return weights[0], weights[1], weights[2]
+    if not sum(weights):
+        return sizes(count, ratios)
+    exact = [divmod(count * weight, sum(weights)) for weight in weights]
+    shares = [whole for whole, _ in exact]
+    for part in sorted(range(3), key=lambda part: (-exact[part][1], part))[: count - sum(shares)]:
+        shares[part] += 1
+    return shares[0], shares[1], shares[2]
 
 
 def _alphabetical(label: Hashable) -> tuple[bool, str]:

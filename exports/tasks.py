@@ -2,7 +2,7 @@
 
 from labelhub.jobs.kinds import job
 
-from . import batching, finetuning, sharding
+from . import batching, finetuning, retention, sharding
 from .models import Batch, FineTune
 
 
@@ -26,3 +26,9 @@ def finetune(progress, finetune: int):
     found = FineTune.objects.select_related("batch__project").get(pk=finetune)
     finetuning.run(found, progress)
     return {"finetune": str(found.uuid), "artefact": found.artefact}
+
+
+@job("exports.remove_expired_files", every=retention.every)
+def remove_expired_files(progress):
+    progress(0, 1, "removing files that were kept long enough")
+    return {"batches": retention.remove_expired()}

@@ -231,6 +231,8 @@ if EXPORT_DESTINATION not in EXPORT_DESTINATIONS:
 EXPORT_LINK_SECONDS = env.int("EXPORT_LINK_SECONDS", 300, validate=validate.Range(min=0, max=7 * 24 * 3600))
 # The same for files that the hub serves itself, to programs that carry no key.
 LINK_SECONDS = env.int("LINK_SECONDS", 3600, validate=validate.Range(min=1, max=604800))
+# So many days after it was written a batch's files are removed (the batch stays, and can be written again); 0: never.
+EXPORT_RETENTION_DAYS = env.float("EXPORT_RETENTION_DAYS", 0, validate=validate.Range(min=0, max=36_500))
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 

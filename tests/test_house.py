@@ -64,17 +64,10 @@ def test_every_module_says_what_it_is():
 
 # The admin ------------------------------------------------------------------------------------------------------------
 
-# Rows of two keys, shown as the labels of an answer or a verdict; what the search for near-duplicates looks up; who
-# holds a task for some minutes; what the API remembers of a request for a day.
-INSIDE = {
-    "TaskLabel",
-    "AnnotationLabel",
-    "DuplicateBand",
-    "ClusterMember",
-    "TextStatistics",
-    "Assignment",
-    "IdempotencyKey",
-}
+# Rows of two keys, shown as the labels of an answer or a verdict; what is shown on the page of its task or batch; what
+# the search for near-duplicates looks up; who holds a task for some minutes; what the API remembers of a request.
+INSIDE = {"TaskLabel", "AnnotationLabel", "DuplicateBand", "ClusterMember", "TextStatistics", "BatchTasks", "Shard"}
+INSIDE |= {"KeptSide", "Assignment", "IdempotencyKey"}
 MOST_QUERIES = 14
 
 

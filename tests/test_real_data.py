@@ -183,3 +183,35 @@ def test_xed_keeps_every_emotion_of_a_line(real_data, admin):
     assert Counter(Sample.objects.filter(project=again).values_list(*fields)) == Counter(
         Sample.objects.filter(project=project).values_list(*fields)
     )
+
+
+def test_sib200_s_translations_stay_together_and_nobody_moves_when_the_set_grows(real_data, admin):
+    labels = (real_data / "sib200" / "labels.txt").read_text().split("\n")[:7]
+    project = create_project("sib200-split", task_type="TEXT_CLASSIFICATION", labels=labels, by=admin)
+    parts = ["train", "dev", "test"]
+    for language, locale in (("eng_Latn", "en"), ("fra_Latn", "fr"), ("zho_Hans", "zh-CN")):
+        for part in parts:
+            path = real_data / "sib200" / language / f"{part}.tsv"
+            bring_in(project, path, columns=Columns(content="text", label="category"), locale=locale)
+    approve_everything(project, by=admin)
+    samples = Sample.objects.filter(project=project)
+    indices = samples.order_by().values_list("pk", "task__metadata")
+    group_of = {pk: metadata["index_id"] for pk, metadata in indices}
+    late = set(sorted(set(group_of.values()), key=str)[::11])
+    early = [pk for pk, group in group_of.items() if group not in late]
+    asked = {"by": admin, "format": "jsonl", "stratify": True, "group_by": "metadata:index_id", "split_name": "main"}
+    first, _ = export(project, ids=early, **asked)
+    second, _ = export(project, allow_reexport=True, **asked)
+
+    before, now = (dict(batch.items.values_list("sample_id", "split")) for batch in (first, second))
+    assert len(now) > 1.09 * len(before)
+    assert sum(now[pk] != side for pk, side in before.items()) == 0
+    sides = {}
+    for pk, side in now.items():
+        sides.setdefault(group_of[pk], set()).add(side)
+    assert sum(len(found) > 1 for found in sides.values()) == 0
+    for batch in (first, second):
+        parts = {part["name"]: list(Counter(part["labels"]).elements()) for part in batch.manifest["parts"]}
+        assert worst_gap(parts) < 0.01
+        rows = [part["rows"] / batch.sample_count for part in batch.manifest["parts"]]
+        assert all(abs(share - wanted) < 0.01 for share, wanted in zip(rows, (0.8, 0.1, 0.1), strict=True))

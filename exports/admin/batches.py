@@ -1,19 +1,24 @@
 """Batches: what left, in which file, and its way to the one who asked for it."""
 
+from collections import Counter
+
 from django.contrib import admin, messages
-from django.db.models import Count
-from django.http import HttpResponse
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
+from django.template.loader import render_to_string
+from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.safestring import mark_safe
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from exports import batching, downloads, formats
-from exports.models import Batch, BatchItem
+from exports.models import Batch, BatchItem, KeptSplit, Shard
 from labelhub.admin import EMPTY, ReadOnly, ScopedAutocompleteFilter, badge, json_field, progress_bar
 from labelhub.facts import Fact
 from labelhub.fields import dump_json
@@ -22,9 +27,17 @@ from labelhub.jobs.admin import progress_of
 from .scoped import ScopedAdmin
 
 
-def parts_of(batch: Batch) -> dict[int, int]:
-    """How many samples were dealt into each part."""
-    return dict(batch.items.order_by().values_list("split").annotate(Count("pk")))
+def parts_of(batch: Batch) -> dict[str, int]:
+    """How many rows were written into each part."""
+    rows: Counter[str] = Counter()
+    for part in (batch.manifest or {}).get("parts", []):
+        rows[part["part"]] += part["rows"]
+    return rows
+
+
+def batch_state_url(batch: Batch) -> str:
+    """Where a page asks how the shards of a batch are getting on."""
+    return reverse("admin:exports_batch_state", args=[batch.pk])
 
 
 def to_page(row) -> HttpResponse:
@@ -48,24 +61,67 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     search_fields = ["uuid", "project__name", "project__title", "created_by__username"]
     search_help_text = "The batch's id, a project, or who made it."
     date_hierarchy = "created_at"
-    actions_detail = ["download", "manifest", "finetune", "retry", "cancel"]
+    actions_detail = ["download", "manifest", "finetune", "write_again", "retry", "cancel"]
     list_before_template = "hub/live.html"
     change_form_outer_before_template = "hub/live.html"
     fieldsets = [
         (
             None,
-            {"fields": ["state_badge", "progress", "error", "format_title", "project_shown", "sample_count", "parts"]},
+            {
+                "fields": (
+                    [
+                        "state_badge",
+                        "progress",
+                        "error",
+                        "carries",
+                        "format_title",
+                        "project_shown",
+                        "sample_count",
+                        "parts",
+                    ]
+                )
+            },
         ),
-        ("File", {"fields": ["size", "sha256", "destination", "path", "shown_warnings"]}),
+        (
+            "File",
+            {
+                "fields": (
+                    [
+                        "files_removed_at",
+                        "size",
+                        "compression",
+                        "sha256",
+                        "destination",
+                        "path",
+                        "files",
+                        "shown_warnings",
+                    ]
+                )
+            },
+        ),
         (
             "What was asked for",
-            {"fields": ["split", "seed", "is_stratified", "allows_reexport", "shown_options", "shown_selection"]},
+            {
+                "fields": (
+                    [
+                        "split",
+                        "seed",
+                        "is_stratified",
+                        "kept_together",
+                        "split_name",
+                        "shard_count",
+                        "allows_reexport",
+                        "shown_options",
+                        "shown_selection",
+                    ]
+                )
+            },
         ),
         ("Record", {"fields": ["uuid", "created_by", "created_at", "started_at", "finished_at"]}),
     ]
     readonly_fields = [
-        "state_badge", "progress", "format_title", "project_shown", "parts", "size", "shown_warnings", "split", "shown_options",
-        "shown_selection", "uuid", "created_by", "created_at",
+        "state_badge", "progress", "carries", "files", "kept_together", "format_title", "project_shown", "parts", "size",
+        "shown_warnings", "split", "shown_options", "shown_selection", "uuid", "created_by", "created_at",
     ]  # fmt: skip
 
     state_badge = badge("state")
@@ -74,12 +130,24 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     shown_selection = json_field("selection")
 
     def get_queryset(self, request):
-        return super().get_queryset(request).defer("manifest")
+        shards = Shard.objects.filter(batch=OuterRef("pk")).order_by().values("batch")
+        written = shards.exclude(written_at=None).annotate(count=Count("pk")).values("count")
+        drawn = shards.annotate(count=Count("pk")).values("count")
+        counted = {"shards_written": Coalesce(Subquery(written), 0), "shards_drawn": Coalesce(Subquery(drawn), 0)}
+        return super().get_queryset(request).defer("manifest").annotate(**counted)
 
     def get_fieldsets(self, request, obj=None):
         """Without the rows that have nothing to say about this batch."""
         empty = {"error": not (obj and obj.error), "shown_warnings": not (obj and obj.warnings)}
-        empty["shown_options"] = not (obj and obj.options)
+        said_only_where_asked = {
+            "shown_options": "options",
+            "split_name": "split_name",
+            "shard_count": "shard_count",
+            "files": "shard_count",
+            "files_removed_at": "files_removed_at",
+            "kept_together": "group_by",
+        }
+        empty |= {field: not (obj and getattr(obj, source)) for field, source in said_only_where_asked.items()}
         return [
             (title, {**options, "fields": [name for name in options["fields"] if not empty.get(name)]})
             for title, options in super().get_fieldsets(request, obj)
@@ -90,7 +158,15 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
         return batch.state if batch else ""
 
     def has_download_permission(self, request, obj=None):
-        return self.allows(request, "download", obj) and self.state_of(request, obj) == Batch.State.READY
+        return self.allows(request, "download", obj) and self.has_files(request, obj)
+
+    def has_files(self, request, obj):
+        batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
+        return batch is not None and batch.is_ready
+
+    def has_write_again_permission(self, request, obj=None):
+        batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
+        return batch is not None and batch.files_removed_at is not None and self.allows(request, "change", obj)
 
     def has_finetune_permission(self, request, obj=None):
         batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
@@ -113,6 +189,8 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     def progress(self, batch):
         if batch.job and not batch.job.is_finished:
             return progress_of(batch.job)
+        if batch.state == Batch.State.RUNNING and batch.shards_drawn:
+            return progress_bar(100 * batch.shards_written // batch.shards_drawn, live=batch_state_url(batch))
         return progress_bar(100) if batch.is_ready else EMPTY
 
     @display(description="Project")
@@ -136,12 +214,43 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
             return "One file, not split"
         return " / ".join(f"{name} {ratio}" for name, ratio in zip(("train", "val", "test"), batch.ratios, strict=True))
 
-    @display(description="Samples in each part")
+    @display(description="Kept together")
+    def kept_together(self, batch):
+        """By what, and how it came out."""
+        by = ", ".join(batch.group_by) or EMPTY
+        if "groups" not in batch.dealt:
+            return by
+        torn = batch.dealt["groups_on_several_sides"]
+        note = f"; {torn} were on several sides before they were found to belong together" if torn else ""
+        return f"{by}: {batch.dealt['groups']} groups, the largest of {batch.dealt['largest_group']}{note}"
+
+    @display(description="Files")
+    def files(self, batch):
+        shards = batch.shards.select_related("job")
+        return mark_safe(render_to_string("hub/shards.html", {"batch": batch, "shards": shards}))
+
+    @display(description="Rows in each part")
     def parts(self, batch):
         if not batch.ratios or not batch.is_ready:  # they are dealt while the file is written
             return EMPTY
         dealt = parts_of(batch)
-        return ", ".join(f"{name} {dealt.get(value, 0)}" for value, name in BatchItem.Split.choices if value)
+        return ", ".join(f"{name} {dealt.get(name, 0)}" for value, name in BatchItem.Split.choices if value)
+
+    def get_urls(self):
+        state = path("<int:batch_id>/state/", self.admin_site.admin_view(self.state_view), name="exports_batch_state")
+        return [state, *super().get_urls()]
+
+    def state_view(self, request, batch_id):
+        """The state of a batch in shards as JSON, for the little script that moves the bars."""
+        batch = self.row_or_404(request, batch_id)
+        return JsonResponse(
+            {
+                "state": batch.state,
+                "progress": 100 * batch.shards_written // max(1, batch.shards_drawn),
+                "finished": batch.state not in (Batch.State.QUEUED, Batch.State.RUNNING),
+            },
+            headers={"Cache-Control": "no-store"},
+        )
 
     @action(description="Download", permissions=["download"], icon="download", variant=ActionVariant.PRIMARY)
     def download(self, request, object_id):
@@ -183,6 +292,25 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
         return to_page(batch)
 
     @action(
+        description="Write again",
+        permissions=["write_again"],
+        icon="restore_page",
+        dialog=ActionDialog(
+            title="Write this batch's files again?",
+            description="They were removed when their time was over. The same rows, in the same parts, as they are now.",
+            form_submit_text="Write again",
+        ),
+    )
+    def write_again(self, request, form, object_id):
+        batch = self.row_or_404(request, object_id)
+        try:
+            batch = batching.write_again(batch, by=request.user)
+            messages.success(request, f"Queued again: {batch}.")
+        except Fact as fact:
+            messages.error(request, f"Not done: {fact.message}.")
+        return to_page(batch)
+
+    @action(
         description="Retry",
         permissions=["retry"],
         icon="replay",
@@ -212,3 +340,24 @@ class BatchItemAdmin(ReadOnly, ScopedAdmin):
     list_filter = [("batch", ScopedAutocompleteFilter), ("split", ChoicesDropdownFilter)]
     search_fields = ["=sample__uid", "sample__content"]
     fields = ["sample", "batch", "split", "is_claim"]
+
+
+@admin.register(KeptSplit)
+class KeptSplitAdmin(ReadOnly, ScopedAdmin):
+    """The splits that later batches follow."""
+
+    list_display = ["name", "project", "seed", "shown_group_by", "created_at"]
+    list_select_related = ["project"]
+    list_filter = [("project", ScopedAutocompleteFilter)]
+    search_fields = ["name", "project__name"]
+    fields = ["name", "project", "seed", "shown_group_by", "sides", "created_at"]
+    readonly_fields = ["shown_group_by", "sides"]
+
+    @display(description="Keeps together")
+    def shown_group_by(self, kept):
+        return ", ".join(kept.group_by) or EMPTY
+
+    @display(description="Rows or groups on each side")
+    def sides(self, kept):
+        counts = dict(kept.sides.order_by().values_list("split").annotate(Count("key")))
+        return ", ".join(f"{name} {counts.get(value, 0)}" for value, name in BatchItem.Split.choices if value)

@@ -11,24 +11,28 @@ from django.urls import reverse
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action
 from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
 
-from exports import batching, destinations, formats
-from exports.models import BatchItem
+from exports import batching, compression, dealing, destinations, formats
+from exports.models import Batch, BatchItem
 from labelhub.accounts.roles import Power
 from labelhub.admin import action_page, page, sentence
 from labelhub.facts import Fact
 from samples.admin.projects import ProjectAdmin
 from samples.admin.samples import SampleAdmin
 from samples.admin.scoped import project_or_404
-from samples.models import Project, Sample
+from samples.admin.tasks import TaskAdmin
+from samples.models import Project, Sample, Task
 
 from .scoped import ScopedAdmin
 
+MOST_EARLIER = 50  # batches to choose from, the latest first
 claims = BatchItem.objects.claims().filter(sample=OuterRef("pk"))
 
 
@@ -56,6 +60,42 @@ class ExportForm(forms.Form):
         widget=UnfoldAdminTextInputWidget,
         help_text="The same seed deals the same samples in the same way.",
     )
+    group_by = forms.MultipleChoiceField(
+        required=False,
+        choices=[("duplicates", "Near-duplicates"), ("source", "Rows of one source")],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        label="Keep together in one part",
+        help_text="So that nothing leaks from train into test.",
+    )
+    metadata_key = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        label="Keep together by this key of the metadata",
+        help_text="thread_id, document, translation_of: rows with the same value go to the same part.",
+    )
+    split_name = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        label="Keep this split under a name",
+        help_text="Later batches that name it deal only what is new: nobody changes side.",
+    )
+    shards = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=batching.MOST_SHARDS,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="So many files a part, written by several workers at once. Empty: one file.",
+    )
+    compression = forms.ChoiceField(
+        required=False, choices=compression.choices, initial="none", widget=UnfoldAdminSelectWidget
+    )
+    since = forms.ChoiceField(
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        label="Only what is new since",
+        help_text="Reviewed after this batch was gathered.",
+    )
     destination = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
     allow_reexport = forms.BooleanField(
         required=False,
@@ -63,8 +103,15 @@ class ExportForm(forms.Form):
         widget=UnfoldBooleanSwitchWidget,
     )
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, user, project, **kwargs):
         super().__init__(*args, **kwargs)
+        earlier = Batch.objects.where(user, Power.EXPORT).exclude(state=Batch.State.CANCELLED)
+        self._earlier = earlier.filter(project=project) if project else earlier.none()
+        shown = self._earlier.order_by("-id").values_list("uuid", "created_at", "format", "sample_count")[:MOST_EARLIER]
+        self.fields["since"].choices = [("", "The beginning")] + [
+            (uuid, f"{uuid.hex[:8]}, {created_at:%Y-%m-%d %H:%M}: {count} as {format}")
+            for uuid, created_at, format, count in shown
+        ]
         self.fields["destination"].choices = [(name, name) for name in destinations.names()]
         self.fields["destination"].initial = destinations.default()
 
@@ -80,6 +127,12 @@ class ExportForm(forms.Form):
                 raise forms.ValidationError("A split needs three shares: train, val and test.")
             if sum(ratios) != Decimal(1):
                 raise forms.ValidationError(f"The shares must add up to exactly 1; these add up to {sum(ratios)}.")
+        if cleaned.get("compression") in ("", "none"):
+            return cleaned
+        if cleaned.get("split") and not cleaned.get("shards"):
+            raise forms.ValidationError(
+                "A split in one file is a ZIP, which is compressed already: choose shards, or None."
+            )
         return cleaned
 
     def asked(self) -> dict:
@@ -90,9 +143,29 @@ class ExportForm(forms.Form):
             "ratios": [data["train"], data["val"], data["test"]] if data["split"] else None,
             "seed": data["seed"],
             "stratify": bool(data["split"] and data["stratify"]),
+            "group_by": self._together() if data["split"] else (),
+            "split_name": data["split_name"] if data["split"] else "",
+            "shards": data["shards"],
+            "compression": data["compression"] or "none",
+            "since": self._earlier.filter(uuid=data["since"]).first() if data["since"] else None,
             "destination": data["destination"],
-            "allow_reexport": data["allow_reexport"],
+            "allow_reexport": data.get("allow_reexport", False),
         }
+
+    def _together(self) -> list[str]:
+        key = self.cleaned_data["metadata_key"].strip()
+        return [*self.cleaned_data["group_by"], *([f"{dealing.METADATA}{key}"] if key else [])]
+
+
+class TaskExportForm(ExportForm):
+    """The same for tasks as they stand, which no batch claims."""
+
+    allow_reexport = None  # type: ignore[assignment]  # Django's way to leave out a field of the base
+
+    def asked(self) -> dict:
+        asked = super().asked()
+        del asked["allow_reexport"]
+        return asked
 
 
 def counted(samples) -> dict[str, int]:
@@ -105,14 +178,14 @@ def counted(samples) -> dict[str, int]:
     }
 
 
-def gathered(request, form, samples, *, project, selection):
+def gathered(request, form, rows, *, project, selection, gather=batching.gather):
     """The new batch's page, or None with the reason among the form's errors."""
     try:
-        batch = batching.gather(samples, by=request.user, project=project, selection=selection, **form.asked())
+        batch = gather(rows, by=request.user, project=project, selection=selection, **form.asked())
     except Fact as fact:
         form.add_error(None, sentence(fact))
         return None
-    messages.success(request, f"On its way: {batch}, {batch.sample_count} samples.")
+    messages.success(request, f"On its way: {batch}, {batch.sample_count} {batch.carries.lower()}.")
     return redirect("admin:exports_batch_change", batch.pk)
 
 
@@ -120,7 +193,7 @@ def export_project(request, name):
     """The export form for all that is approved in a project."""
     project = project_or_404(request, name, Power.EXPORT)
     samples = project.samples.where(request.user, Power.EXPORT)
-    form = ExportForm(request.POST or None)
+    form = ExportForm(request.POST or None, user=request.user, project=project)
     if request.method == "POST" and form.is_valid():
         done = gathered(request, form, samples.approved(), project=project, selection={"project": project.name})
         if done:
@@ -144,6 +217,7 @@ class ExportedFilter(DropdownFilter):
 
 
 admin.site.unregister(Sample)
+admin.site.unregister(Task)
 admin.site.unregister(Project)
 
 
@@ -160,24 +234,24 @@ class ExportingSampleAdmin(ScopedAdmin, SampleAdmin):
     @admin.action(description="Export selected…", permissions=["export"])
     def export_selected(self, request, queryset):
         samples = queryset.where(request.user, Power.EXPORT)
-        projects = list(Project.objects.filter(pk__in=samples.order_by().values("project"))[:2])
-        if len(projects) > 1 and not request.user.is_superuser:
-            messages.warning(request, "A batch holds the samples of one project: filter by project first.")
-            return HttpResponseRedirect(request.get_full_path())
-        project = projects[0] if len(projects) == 1 else None
-        form = ExportForm(request.POST if "apply" in request.POST else None)
-        if form.is_valid():
-            selection = selection_of(request)
-            if done := gathered(request, form, samples, project=project, selection=selection):
-                return done
-        return action_page(
-            request,
-            template="hub/export.html",
-            title="Export samples",
-            form=form,
-            button="Export",
-            counts=counted(samples),
-        )
+        return export_page(request, samples, title="Export samples", counts=counted)
+
+
+def export_page(request, rows, *, title, counts, form_class=ExportForm, gather=batching.gather):
+    """The export form for rows chosen in a list, or the page of the batch they have become."""
+    projects = list(Project.objects.filter(pk__in=rows.order_by().values("project"))[:2])
+    if len(projects) > 1 and not request.user.is_superuser:
+        messages.warning(request, "A batch holds the rows of one project: filter by project first.")
+        return HttpResponseRedirect(request.get_full_path())
+    project = projects[0] if len(projects) == 1 else None
+    form = form_class(request.POST if "apply" in request.POST else None, user=request.user, project=project)
+    if form.is_valid():
+        selection = selection_of(request)
+        if done := gathered(request, form, rows, project=project, selection=selection, gather=gather):
+            return done
+    return action_page(
+        request, template="hub/export.html", title=title, form=form, button="Export", counts=counts(rows)
+    )
 
 
 def selection_of(request) -> dict:
@@ -185,6 +259,27 @@ def selection_of(request) -> dict:
     if request.POST.get("select_across") == "1":
         return {"filter": {name: request.GET.getlist(name) for name in request.GET if name not in ("p", "o", "e")}}
     return {"ids": sorted(int(pk) for pk in request.POST.getlist("_selected_action") if pk.isdecimal())}
+
+
+@admin.register(Task)
+class ExportingTaskAdmin(ScopedAdmin, TaskAdmin):
+    """The list of tasks, with the door to exports of tasks as they stand."""
+
+    actions = [*TaskAdmin.actions, "export_as_they_stand"]
+
+    def has_export_permission(self, request, obj=None):
+        return self.may(request, "exports.add_batch", obj)
+
+    @admin.action(description="Export as they stand…", permissions=["export"])
+    def export_as_they_stand(self, request, queryset):
+        return export_page(
+            request,
+            queryset.where(request.user, Power.EXPORT),
+            title="Export tasks as they stand",
+            counts=lambda tasks: {"selected": tasks.count(), "settled": tasks.completed().count()},
+            form_class=TaskExportForm,
+            gather=batching.gather_tasks,
+        )
 
 
 @admin.register(Project)

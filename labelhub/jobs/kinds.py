@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from labelhub.facts import Fact
 
@@ -12,17 +13,21 @@ class UnknownKind(Fact):
 
 @dataclass(frozen=True)
 class Kind:
-    """`run(progress, **params)` does the work; `ended(job, **params)` hears that it failed for good or was cancelled."""
+    """`run(progress, **params)` does the work; `ended(job, **params)` hears that it failed for good or was cancelled.
+
+    `every()` is how often the sweeper submits it by itself; None is not now.
+    """
 
     name: str
     run: Callable
     ended: Callable[..., None] | None = None
+    every: Callable[[], timedelta | None] | None = None
 
 
 _kinds: dict[str, Kind] = {}
 
 
-def job(name: str, *, ended: Callable[..., None] | None = None):
+def job(name: str, *, ended: Callable[..., None] | None = None, every: Callable[[], timedelta | None] | None = None):
     """Register the decorated function as the work of kind `name`.
 
     It may run more than once (a worker can die at any line), so it must start over or resume; what it returns, a dict
@@ -31,10 +36,15 @@ def job(name: str, *, ended: Callable[..., None] | None = None):
     """
 
     def register(run):
-        _kinds[name] = Kind(name, run, ended)
+        _kinds[name] = Kind(name, run, ended, every)
         return run
 
     return register
+
+
+def periodic() -> list[tuple[str, timedelta]]:
+    """The kinds that are due every so often, without anybody's asking."""
+    return [(kind.name, often) for kind in _kinds.values() if kind.every and (often := kind.every())]
 
 
 def kind_named(name: str) -> Kind:

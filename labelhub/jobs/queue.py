@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from .kinds import UnknownKind, kind_named
+from .kinds import UnknownKind, kind_named, periodic
 from .models import Job, JobQuerySet
 
 log = structlog.get_logger(__name__)
@@ -165,7 +165,16 @@ def cancel(job: Job) -> bool:
 
 def sweep() -> int:
     """Give the jobs of dead workers to the living, or fail those that killed every worker; returns how many."""
+    _submit_periodic()
     return sum(_take_over(job) for job in Job.objects.abandoned()) + _announce_again()
+
+
+def _submit_periodic():
+    """Submit what is due every so often. Two sweepers at the same moment may both do: such a job bears being run twice."""
+    for kind, often in periodic():
+        recent = Job.objects.filter(kind=kind, created_at__gt=timezone.now() - often)
+        if not recent.exists() and not Job.objects.unfinished().filter(kind=kind).exists():
+            submit(kind)
 
 
 def _take_over(job):

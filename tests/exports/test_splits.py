@@ -185,3 +185,130 @@ def test_every_label_keeps_its_share_in_every_part():
         {"common": 90, "rare": 10},
         {"common": 90, "rare": 10},
     ]
+
+
+# Groups, and sides that are kept ----------------------------------------------------------------------------------------
+
+SEED = "7"
+
+
+def member(id, label=None, *groups):
+    return (id, f"{id:016x}", label, *groups)
+
+
+grouped_rows = st.lists(
+    st.tuples(st.integers(1, 10**9), st.sampled_from(["a", "b", None]), st.sampled_from([None, *range(12)])),
+    max_size=80,
+    unique_by=lambda row: row[0],
+).map(lambda found: [member(*row) for row in found])
+
+
+def plan_of(found, shares=EIGHT_ONE_ONE, *, criteria=1, known_by_group=False, stratify=True, fixed=None):
+    collected = splits.Rows(iter(found), seed=SEED, criteria=criteria, known_by_group=known_by_group)
+    return splits.plan(collected, shares, stratify=stratify, fixed=fixed)
+
+
+def sides_of(dealt):
+    return {id: side for side, part in enumerate(dealt.parts) for id in part}
+
+
+def sides_of_groups(found, dealt):
+    sides, groups = sides_of(dealt), {}
+    for id, _, _, group in found:
+        if group is not None:
+            groups.setdefault(group, set()).add(sides[id])
+    return groups
+
+
+@given(grouped_rows, ratios(), st.booleans(), st.randoms())
+def test_a_group_is_on_one_side_nothing_is_lost_and_the_order_does_not_matter(found, shares, stratify, random):
+    dealt = plan_of(found, shares, stratify=stratify)
+    assert sorted(sides_of(dealt)) == sorted(id for id, *_ in found)
+    assert all(len(sides) == 1 for sides in sides_of_groups(found, dealt).values())
+    assert all(not dealt.parts[part] for part in range(3) if not shares[part])
+    again = plan_of(random.sample(found, len(found)), shares, stratify=stratify)
+    assert again.parts == dealt.parts
+
+
+@given(grouped_rows, st.booleans())
+def test_what_a_group_is_called_does_not_matter(found, stratify):
+    renamed = [(*row, None if group is None else f"group {97 * group}") for *row, group in found]
+    assert plan_of(renamed, stratify=stratify).parts == plan_of(found, stratify=stratify).parts
+
+
+@given(grouped_rows, grouped_rows, ratios(), st.booleans(), st.booleans())
+def test_no_row_changes_side_when_the_data_grows(before, more, shares, by_group, stratify):
+    known = {id for id, *_ in before}
+    grown = before + [row for row in more if row[0] not in known]
+    first = plan_of(before, shares, known_by_group=by_group, stratify=stratify)
+    second = plan_of(grown, shares, known_by_group=by_group, stratify=stratify, fixed=(first.keys, first.sides))
+    now = sides_of(second)
+    assert {id: now[id] for id in known} == sides_of(first)
+    assert sorted(now) == sorted(id for id, *_ in grown)
+    assert all(len(sides) == 1 for sides in sides_of_groups(grown, second).values())
+    assert not set(second.keys.tolist()) & set(first.keys.tolist())
+
+
+@given(rows, rows, ratios(), st.booleans())
+def test_single_rows_that_come_later_are_dealt_beside_those_that_stay(before, more, shares, stratify):
+    known = {id for id, *_ in before}
+    grown = before + [row for row in more if row[0] not in known]
+    first = plan_of(before, shares, criteria=0, stratify=stratify)
+    second = plan_of(grown, shares, criteria=0, stratify=stratify, fixed=(first.keys, first.sides))
+    now = sides_of(second)
+    assert {id: now[id] for id in known} == sides_of(first)
+    assert second.kept == len(known)
+    if not stratify and len(grown) > 10 * len(known):
+        assert tuple(map(len, second.parts)) == splits.sizes(len(grown), shares)
+
+
+def test_rows_that_share_a_value_of_any_criterion_stay_together_however_long_the_chain():
+    chain = [member(id, "a", id // 2, (id + 1) // 2) for id in range(1, 41)]
+    others = [member(id, "a", None, None) for id in range(100, 500)]
+    dealt = plan_of(chain + others, criteria=2)
+    sides = sides_of(dealt)
+    assert len({sides[id] for id, *_ in chain}) == 1
+    assert (dealt.groups, dealt.largest) == (401, 40)
+
+
+def test_who_joins_a_known_group_later_follows_it_even_alone():
+    group = [member(id, None, "thread") for id in range(1, 6)]
+    others = [member(id) + (None,) for id in range(10, 60)]
+    first = plan_of(group + others, known_by_group=True)
+    side = sides_of(first)[1]
+    later = [member(id, None, "thread") for id in range(100, 150)] + [member(id) + (None,) for id in range(200, 210)]
+    second = plan_of(later, known_by_group=True, fixed=(first.keys, first.sides))
+    assert {sides_of(second)[id] for id in range(100, 150)} == {side}
+
+
+def test_groups_that_turn_out_to_belong_together_stay_where_they_are_and_are_counted():
+    before = [member(id, None, id % 20) for id in range(1, 101)]
+    first = plan_of(before)
+    sides = sides_of(first)
+    one, other = next((a, b) for a in sides for b in sides if sides[a] == 0 and sides[b] == 2)
+    joined = {one % 20, other % 20}
+    after = [(*row, "both" if group in joined else group) for *row, group in before] + [member(999, None, "both")]
+    second = plan_of(after, fixed=(first.keys, first.sides))
+    now = sides_of(second)
+    assert {id: now[id] for id in sides} == sides
+    assert second.torn == 1
+    assert now[999] in (0, 2)
+
+
+def test_a_set_that_grew_keeps_every_label_s_share():
+    before = [member(id, f"label {id % 7}") for id in range(1, 1001)]
+    first = plan_of(before, criteria=0)
+    more = [member(id, f"label {id % 7}") for id in range(1001, 1101)]
+    second = plan_of(before + more, criteria=0, fixed=(first.keys, first.sides))
+    assert tuple(map(len, second.parts)) == (880, 110, 110)
+    for part in second.parts:
+        shares = Counter(id % 7 for id in part)
+        assert all(abs(count / len(part) - 1 / 7) < 0.01 for count in shares.values())
+
+
+def test_large_groups_and_rare_labels_still_come_near_the_shares():
+    found = [member(id, "rare" if id % 50 == 0 else "common", id % 97) for id in range(1, 3001)]
+    dealt = plan_of(found)
+    for part, share in zip(dealt.parts, (0.8, 0.1, 0.1), strict=True):
+        assert abs(len(part) / 3000 - share) < 0.01
+        assert abs(sum(id % 50 == 0 for id in part) / len(part) - 0.02) < 0.02

@@ -108,6 +108,7 @@ def test_the_manifest_explains_the_file(gather, project, buyer):
         "withdrawn": 0,
         "format": "csv",
         "options": {"guard_formulas": True},
+        "compression": "none",
         "split": {"ratios": {"train": "0.8", "val": "0.1", "test": "0.1"}, "seed": "7", "stratified": True},
         "label_map": {"Positif": 0, "Négatif": 1},
         "prompts": {},

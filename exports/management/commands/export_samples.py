@@ -4,10 +4,13 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from exports import files, formats
+from exports import batching, files, formats
+from exports.compression import SUFFIXES
 from exports.destinations import LocalDraft
 from labelhub.facts import Fact
 from samples.models import Project, Sample
+
+from .finetune import batch_named
 
 
 class Command(BaseCommand):
@@ -19,11 +22,13 @@ class Command(BaseCommand):
         parser.add_argument("--split", metavar="0.8/0.1/0.1", help="train/val/test shares: PATH becomes a ZIP")
         parser.add_argument("--stratify", action="store_true", help="keep each label's share alike in every part")
         parser.add_argument("--seed", default="0", help="deals the samples; the same seed, the same split")
+        parser.add_argument("--since", metavar="BATCH", help="only what is new since this batch (its id, or uuid)")
         parser.add_argument("--status", default="APPROVED", choices=Sample.Status.values)
+        parser.add_argument("--compression", default="none", choices=list(SUFFIXES), help="of a file that is not split")
         parser.add_argument("--output", required=True, type=Path, metavar="PATH")
         parser.add_argument("--force", action="store_true", help="replace PATH if it is there")
 
-    def handle(self, *, project, format, split, stratify, seed, status, output, force, **options):
+    def handle(self, *, project, format, split, stratify, seed, since, status, compression, output, force, **options):
         found = Project.objects.filter(name=project).first()
         if found is None:
             raise CommandError(f"no project is called {project!r}")
@@ -33,7 +38,10 @@ class Command(BaseCommand):
             raise CommandError(f"{output} is there already; --force replaces it")
         samples = Sample.objects.filter(project=found, status=status)
         try:
-            file = files.file_of(samples, format=format, ratios=split, seed=seed, stratify=stratify)
+            if since:
+                samples = batching.new_since(batch_named(since), samples)
+            asked = {"format": format, "ratios": split, "seed": seed, "stratify": stratify}
+            file = files.file_of(samples, compression=compression, **asked)
             write(file, output)
         except Fact as fact:
             raise CommandError(fact.message) from fact

@@ -1,0 +1,137 @@
+"""The split of a batch: what must stay together is asked of the data, who is on which side is kept for later batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import numpy
+from django.db import transaction
+
+from labelhub.fields import dump_json
+from labelhub.setwise import insert_rows
+from samples.duplicates import note_duplicates
+
+from . import splits
+from .carried import Split, carried_by
+from .errors import BadSplit
+from .models import Batch, KeptSide, KeptSplit
+
+# What rows can have in common, and the column of their task that says so. Clusters of near-duplicates grow together as
+# tasks come in; the others stay what they are.
+GROUPS = {"duplicates": "cluster_member__cluster", "source": "source"}
+METADATA = "metadata:"
+
+
+def criteria(group_by: str | Sequence[str]) -> list[str]:
+    """The criteria in "duplicates,metadata:thread" or in a list, each once; BadSplit, naming the known, for another."""
+    asked = group_by.split(",") if isinstance(group_by, str) else list(group_by)
+    found = [name for name in dict.fromkeys(str(name).strip() for name in asked) if name]
+    for name in found:
+        if name not in GROUPS and not (name.startswith(METADATA) and name != METADATA):
+            raise BadSplit(
+                f"rows cannot be kept together by {name!r}; by {', '.join(GROUPS)} or {METADATA}KEY they can"
+            )
+    return found
+
+
+def deal(batch: Batch, report: Callable[[], None]) -> None:
+    """Put every row of `batch` in its part."""
+    carried = carried_by(batch)
+    if "duplicates" in batch.group_by:
+        _find_duplicates(batch, report)
+    identities = _reported(_identities(batch), report)
+    constant = len(batch.group_by) == 1 and "duplicates" not in batch.group_by
+    rows = splits.Rows(identities, seed=batch.seed, criteria=len(batch.group_by), known_by_group=constant)
+    ratios = splits.parse(batch.ratios)
+    if batch.split_name:
+        dealt = _follow(kept_split(batch), rows, ratios, stratify=batch.is_stratified)
+    else:
+        dealt = splits.plan(rows, ratios, stratify=batch.is_stratified)
+    carried.place(dealt.parts, report)
+    batch.dealt = _described(batch, dealt)
+    batch.save(update_fields=["dealt"])
+
+
+def _described(batch, dealt):
+    """What the manifest says of it, beside ratios and seed."""
+    said = {}
+    if batch.group_by:
+        said |= {"group_by": batch.group_by, "groups": dealt.groups, "largest_group": dealt.largest}
+        said |= {"groups_on_several_sides": dealt.torn}
+    if batch.split_name:
+        said |= {"kept_as": batch.split_name, "rows_that_had_a_side": dealt.kept}
+    return said
+
+
+# What belongs together ------------------------------------------------------------------------------------------------
+
+
+def _identities(batch) -> Iterator[tuple]:
+    columns = ["metadata" if name.startswith(METADATA) else GROUPS[name] for name in batch.group_by]
+    found = carried_by(batch).identities(*columns)
+    keys = {place: name[len(METADATA) :] for place, name in enumerate(batch.group_by, 3) if name.startswith(METADATA)}
+    if not keys:
+        return found
+    return (tuple(_under(keys, place, value) for place, value in enumerate(row)) for row in found)
+
+
+def _under(keys, place, value):
+    """The metadata's value under its key, as text that tells 1 from "1"; None where there is none: nothing in common."""
+    if place not in keys:
+        return value
+    found = value.get(keys[place]) if isinstance(value, dict) else None
+    return None if found is None else dump_json(found)
+
+
+def _find_duplicates(batch, report):
+    """Compare those of the batch's tasks that were never compared with the project's others."""
+    new = carried_by(batch).tasks().filter(cluster_member=None).order_by("pk").values_list("pk", flat=True)
+    ids = iter(list(new.iterator(chunk_size=10_000)))
+    while chunk := list(islice(ids, 400)):
+        report()
+        note_duplicates(chunk)
+
+
+def _reported(identities, report):
+    for number, identity in enumerate(identities):
+        if number % 10_000 == 0:
+            report()
+        yield identity
+
+
+# What is kept ---------------------------------------------------------------------------------------------------------
+
+
+def kept_split(batch: Batch) -> KeptSplit:
+    """The split of the batch's project that is kept under the batch's `split_name`, made if it is new.
+
+    BadSplit where it was dealt with another seed or keeps other things together: its sides would not fit.
+    """
+    if batch.project_id is None:
+        raise BadSplit("a split is kept for one project; this batch mixes several")
+    kept, _ = KeptSplit.objects.get_or_create(
+        project_id=batch.project_id,
+        name=batch.split_name,
+        defaults={"seed": batch.seed, "group_by": batch.group_by},
+    )
+    if (kept.seed, kept.group_by) != (batch.seed, batch.group_by):
+        together = ", ".join(kept.group_by) or "nothing"
+        raise BadSplit(
+            f"the split {kept.name!r} was dealt with seed {kept.seed!r} and keeps together by {together}: "
+            "ask for the same, or for another name"
+        )
+    return kept
+
+
+def _follow(kept: KeptSplit, rows: splits.Rows, ratios: splits.Ratios, *, stratify: bool) -> splits.Dealt:
+    """Deal what is new beside what is kept, and keep that too; whoever dealt meanwhile was first."""
+    parts = [int(split) for split in (Split.TRAIN, Split.VAL, Split.TEST)]
+    while True:
+        pairs = kept.sides.values_list("key", "split").iterator(chunk_size=50_000)
+        there = numpy.fromiter(pairs, [("key", "i8"), ("split", "u1")])
+        dealt = splits.plan(rows, ratios, stratify=stratify, fixed=(there["key"], there["split"] - parts[0]))
+        with transaction.atomic():
+            KeptSplit.objects.select_for_update().get(pk=kept.pk)
+            if kept.sides.count() == len(there):
+                new = zip(dealt.keys.tolist(), (parts[side] for side in dealt.sides.tolist()), strict=True)
+                insert_rows(KeptSide, ["key", "split"], new, same={"kept_split": kept.pk})
+                return dealt
