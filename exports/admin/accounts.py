@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminPasswordInput
+from unfold.widgets import UnfoldAdminPasswordWidget
 
 from exports import provider_accounts
 from exports.errors import UnsafeAddress
@@ -20,7 +20,7 @@ from .scoped import ScopedAdmin
 class AccountForm(forms.ModelForm):
     key = forms.CharField(
         strip=True,
-        widget=UnfoldAdminPasswordInput(attrs={"autocomplete": "new-password"}),
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
         help_text="Kept encrypted; it is not shown again.",
     )
 

@@ -1,4 +1,4 @@
-"""Fine-tunes and what comes of them: models, and the names that move between models."""
+"""Fine-tunes: started, watched, stopped and tried again."""
 
 import json
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.http import Http404, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -23,8 +22,7 @@ from unfold.widgets import (
 )
 
 from exports import finetuning, providers
-from exports.models import Batch, FineTune, ModelTag, ModelVersion, ProviderAccount
-from labelhub.accounts import audit
+from exports.models import Batch, FineTune, ModelVersion, ProviderAccount
 from labelhub.accounts.roles import Power
 from labelhub.admin import (
     ReadOnly,
@@ -143,7 +141,8 @@ def stage_of(finetune: FineTune) -> str:
         return ""
     if finetune.cancel_requested_at:
         return "stopping"
-    return finetune.provider_status or (finetune.job.message if finetune.job else "")
+    said = finetune.provider_status or (finetune.job.message if finetune.job else "")
+    return said.replace("_", " ") if said.upper() != finetune.status else ""
 
 
 def status_of(finetune: FineTune) -> SafeString:
@@ -315,7 +314,8 @@ class FineTuneAdmin(ReadOnly, ScopedAdmin):
     @display(description="Status")
     def status_shown(self, finetune):
         live = reverse("admin:exports_finetune_state", args=[finetune.pk]) + "?parts" if finetune.is_under_way else ""
-        return format_html('<div data-live="{}">{}</div>', live, part("status", finetune))
+        shown = part("status", finetune)
+        return format_html('<div data-live="{}" data-status="{}">{}</div>', live, finetune.status, shown)
 
     @display(description="Learning")
     def curve_shown(self, finetune):
@@ -405,70 +405,3 @@ class FineTuneAdmin(ReadOnly, ScopedAdmin):
     def clone(self, request, object_id):
         finetune = self.row_or_404(request, object_id)
         return redirect(f"{reverse('finetune', args=[finetune.batch_id])}?like={finetune.pk}")
-
-
-@admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnly, ScopedAdmin):
-    list_display = ["name", "project", "dataset", "scores", "tag_names", "created_at"]
-    list_select_related = ["project", "dataset", "finetune__batch"]
-    list_filter = [("project", ScopedAutocompleteFilter), ("created_at", RangeDateTimeFilter)]
-    search_fields = ["project__name", "project__title", "=version", "provider_model"]
-    fieldsets = [
-        (None, {"fields": ["name", "project", "dataset", "tag_names", "finetune", "provider_model", "artefact"]}),
-        ("Scores on the test part", {"fields": ["metrics_shown"]}),
-        ("Record", {"fields": ["created_at"]}),
-    ]
-    readonly_fields = ["name", "tag_names", "metrics_shown", "created_at"]
-
-    def get_queryset(self, request):
-        return super().get_queryset(request).prefetch_related("tags")
-
-    @display(description="Model", ordering="version")
-    def name(self, version):
-        return str(version)
-
-    @display(description="Scores")
-    def scores(self, version):
-        return headline(version.metrics)
-
-    @display(description="Tags", label=True)
-    def tag_names(self, version):
-        return [tag.name for tag in version.tags.all()] or None
-
-    @display(description="Scores")
-    def metrics_shown(self, version):
-        return metrics_table(version.metrics)
-
-
-class ModelTagForm(forms.ModelForm):
-    def clean(self):
-        cleaned = super().clean()
-        project = self.instance.project if self.instance.pk else cleaned.get("project")
-        version = cleaned.get("version")
-        if project and version and version.project_id != project.pk:
-            raise ValidationError({"version": f"This model is not of the project “{project}”."})
-        return cleaned
-
-
-@admin.register(ModelTag)
-class ModelTagAdmin(ScopedAdmin):
-    form = ModelTagForm
-    list_display = ["name", "project", "version", "updated_at"]
-    list_select_related = ["project", "version__project"]
-    list_filter = [("project", ScopedAutocompleteFilter)]
-    search_fields = ["name", "project__name"]
-    autocomplete_fields = ["project", "version"]
-    fields = ["project", "name", "version", "updated_at"]
-    readonly_fields = ["updated_at"]
-
-    @transaction.atomic
-    def save_model(self, request, obj, form, change):
-        """Moving a tag is a change of state: `prod` may be what customers talk to."""
-        before = str(ModelVersion.objects.get(pk=form.initial["version"])) if change else ""
-        super().save_model(request, obj, form, change)
-        audit.record(obj, "tag", by=request.user, before=before, after=str(obj.version), reason=obj.name)
-
-    @transaction.atomic
-    def delete_model(self, request, obj):
-        audit.record(obj, "untag", by=request.user, before=str(obj.version), reason=obj.name)
-        super().delete_model(request, obj)

@@ -122,3 +122,41 @@ def confusion_table(labels, matrix):
         heads,
         rows,
     )
+
+
+# Two side by side -----------------------------------------------------------------------------------------------------
+
+COMPARED = {"accuracy": 1, "macro_f1": 1, "micro_f1": 1, "log_loss": -1, "ece": -1}  # 1: more is better
+
+
+def side_by_side(pair):
+    """(what, first, second, difference, "better" | "worse" | "") for each figure that both have."""
+    first, second = pair
+    return [
+        (TITLES[name], figure(first[name]), figure(second[name]), *_difference(first[name], second[name], sign))
+        for name, sign in COMPARED.items()
+        if name in first and name in second
+    ]
+
+
+def labels_side_by_side(pair):
+    """The same for each label's F1, with how often it occurs; what changed most comes first."""
+    first, second = (metrics["per_label"] for metrics in pair)
+    names = sorted(first.keys() & second.keys(), key=lambda name: -abs(second[name]["f1"] - first[name]["f1"]))
+    return [
+        (
+            name,
+            second[name]["support"],
+            figure(first[name]["f1"]),
+            figure(second[name]["f1"]),
+            *_difference(first[name]["f1"], second[name]["f1"], 1),
+        )
+        for name in names
+    ]
+
+
+def _difference(before, after, sign):
+    step = after - before
+    if abs(step) < 0.0005:
+        return "=", ""
+    return f"{step:+.3f}", "better" if step * sign > 0 else "worse"

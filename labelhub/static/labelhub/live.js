@@ -27,7 +27,8 @@
       if (bar) bar.style.width = `${job.progress}%`;
       const percent = element.querySelector(".hub-percent");
       if (percent) percent.textContent = `${job.progress}%`;
-      if (job.finished) {
+      const moved = element.dataset.status && element.dataset.status !== job.status;
+      if (job.finished || moved) {
         window.location.reload();
         return;
       }
