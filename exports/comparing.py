@@ -42,10 +42,11 @@ def _judged(first, second):
     batch, several = second.finetune.batch, second.project.kind.allows_several
     train, test = train_and_test(batch)
     texts, answers = test.texts[:MOST_TEXTS], test.answers[:MOST_TEXTS]
+    items = local.items_of(batch, texts)
     metrics, right, seen = [], [], []
     for version in (first, second):
         model = local.load(version.artefact)
-        chances = model.predict_proba(texts)
+        chances = model.predict_proba(items)
         guesses = model.chosen(chances)
         metrics.append(scores.score(answers, guesses, chances, labels=model.labels, several=several))
         right.append([set(guess) == set(answer) for guess, answer in zip(guesses, answers, strict=True)])

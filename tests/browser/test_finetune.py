@@ -93,3 +93,32 @@ def test_a_retry_is_one_click(page, settings):
         look_again()
         assert FineTune.objects.first().status == "RUNNING"
         assert len(shop.jobs) == 1
+
+
+def test_two_models_stand_side_by_side_and_one_is_tagged(page, settings):
+    settings.JOB_LEASE_SECONDS = 600
+    batch = batch_of(opinions(120), format="openai")
+    log_in(page, batch.created_by)
+    for c in (0.0001, 0.5):
+        submit(batch, by=batch.created_by, hyperparameters={"C": c}, again=True)
+        look_again()
+    page.goto("/admin/exports/finetune/")
+    page.goto(f"/admin/exports/finetune/{FineTune.objects.first().pk}/change/")
+    page.get_by_text("sureness asked for").wait_for()
+    picture(page, "local")
+    page.goto("/admin/exports/modelversion/")
+    page.locator("#action-toggle").check()
+    page.select_option("select[name=action]", "compare")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_text("Both judged by").wait_for()
+    picture(page, "compare")
+    version = FineTune.objects.first().model_version
+    page.goto(f"/admin/exports/modelversion/{version.pk}/change/")
+    page.get_by_role("link", name="Tag…").click()
+    page.get_by_placeholder("prod").fill("prod")
+    picture(page, "tagging")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    page.get_by_text(f"prod is {version} now.").wait_for()
+    picture(page, "version")
+    page.goto("/admin/exports/provideraccount/add/")
+    picture(page, "account")
