@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from exports.models import Batch, FineTune, ModelTag, ModelVersion
+from exports.models import Batch, FineTune, ModelTag, ModelVersion, ProviderAccount
 from labelhub.accounts.models import AccessKey, AuditEntry
 from labelhub.accounts.roles import Role
 from labelhub.jobs.models import Job
@@ -40,7 +40,12 @@ def fill(project, rows, *, marker="", owner=None):
             job=Job.objects.create(kind=f"{marker}kind", owner=owner),
         )
         batch.items.create(sample=sample)
-        finetune = FineTune.objects.create(batch=batch, model=f"{marker}base", status=FineTune.Status.SUCCESS)
+        account = ProviderAccount.objects.create(
+            name=f"{marker}account{number}", provider="openai", project=project, encrypted_key="-"
+        )
+        finetune = FineTune.objects.create(
+            batch=batch, model=f"{marker}base", status=FineTune.Status.SUCCESS, account=account
+        )
         version = ModelVersion.objects.create(project=project, version=number, finetune=finetune)
         ModelTag.objects.create(project=project, name=f"{marker}tag{number}", version=version)
         AccessKey.objects.create(user=owner, name=f"{marker}key", key_id=f"lh{number}", encrypted_secret="-")

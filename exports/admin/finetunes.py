@@ -317,7 +317,7 @@ class FineTuneAdmin(ReadOnly, ScopedAdmin):
         shown = part("status", finetune)
         return format_html('<div data-live="{}" data-status="{}">{}</div>', live, finetune.status, shown)
 
-    @display(description="Learning")
+    @display(description="Curve")
     def curve_shown(self, finetune):
         return part("curve", finetune)
 

@@ -5,7 +5,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from exports import comparing, versions
 from exports.errors import Unsuitable
 from exports.models import ModelTag, ModelVersion
-from labelhub.admin import ReadOnly, ScopedAutocompleteFilter, page, sentence
+from labelhub.admin import ReadOnly, ScopedAutocompleteFilter, page, sentence, state_badge
 from labelhub.facts import Fact
 
 from .batches import to_page
@@ -36,12 +36,12 @@ class ModelVersionAdmin(ReadOnly, ScopedAdmin):
     list_filter = [("project", ScopedAutocompleteFilter), ("created_at", RangeDateTimeFilter)]
     search_fields = ["project__name", "project__title", "=version", "provider_model"]
     fieldsets = [
-        (None, {"fields": ["name", "project", "dataset", "tag_names", "finetune", "provider_model", "artefact"]}),
+        (None, {"fields": ["name", "project", "dataset", "tags_shown", "finetune", "provider_model", "artefact"]}),
         ("Where it comes from", {"fields": ["lineage_shown"]}),
         ("Scores on the test part", {"fields": ["metrics_shown"]}),
         ("Record", {"fields": ["created_at"]}),
     ]
-    readonly_fields = ["name", "tag_names", "lineage_shown", "metrics_shown", "created_at"]
+    readonly_fields = ["name", "tags_shown", "lineage_shown", "metrics_shown", "created_at"]
 
     def get_queryset(self, request):
         return super().get_queryset(request).prefetch_related("tags")
@@ -57,6 +57,10 @@ class ModelVersionAdmin(ReadOnly, ScopedAdmin):
     @display(description="Trained by", ordering="finetune__provider")
     def provider(self, version):
         return version.finetune.get_provider_display()
+
+    @display(description="Tags")
+    def tags_shown(self, version):
+        return format_html_join(" ", "{}", ((state_badge("TAG", tag.name),) for tag in version.tags.all())) or None
 
     @display(description="Tags", label=True)
     def tag_names(self, version):
@@ -139,7 +143,7 @@ class ModelVersionAdmin(ReadOnly, ScopedAdmin):
         return page(
             request,
             "hub/compare.html",
-            title=f"{found.versions[0]} and {found.versions[1]}",
+            title=f"Compare {found.versions[0]} and {found.versions[1]}",
             found=found,
             figures=side_by_side(found.metrics),
             labels=labels_side_by_side(found.metrics),

@@ -46,7 +46,7 @@ FIGURES = {
 
 class OpenAI(Remote):
     name = "openai"
-    label = "OpenAI, or a server that speaks its protocol"
+    label = "OpenAI or compatible"
     address = "https://api.openai.com/v1"
     accepts: ClassVar[Mapping[str, str]] = {"openai": "supervised", "openai-dpo": "dpo"}
     least_examples = 10
