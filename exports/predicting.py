@@ -25,11 +25,14 @@ def predict(version: ModelVersion, tasks: QuerySet[Task]) -> int:
     model = local.load(version.artefact)
     labels = dict(version.project.labels.values_list("name", "pk"))
     columns = {name: column for column, name in enumerate(model.labels)}
-    rows = tasks.filter(project=version.project).order_by("pk").values_list("pk", "content")
+    of_pictures = version.project.kind.sample_type == "IMAGE"
+    rows = tasks.filter(project=version.project).order_by("pk").values_list("pk", "media" if of_pictures else "content")
+    if of_pictures:
+        rows = rows.exclude(media="")  # elsewhere: not fetched
     done = 0
     for block in _blocks(rows):
         keys, texts = zip(*block, strict=True)
-        chances = model.predict_proba(texts)
+        chances = model.predict_proba(local.pictures_of(texts) if of_pictures else texts)
         guesses = [
             Prediction(task_id=task, model=str(version), label_id=labels[name], probability=float(row[columns[name]]))
             for task, row, names in zip(keys, chances, model.chosen(chances), strict=True)

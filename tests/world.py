@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from exports.models import Batch, FineTune, KeptSplit, ModelTag, ModelVersion
+from exports.models import Batch, FineTune, KeptSplit, ModelTag, ModelVersion, ProviderAccount
 from labelhub.accounts.models import AccessKey, AuditEntry
 from labelhub.accounts.roles import Role
 from labelhub.jobs.models import Job
@@ -41,7 +41,12 @@ def fill(project, rows, *, marker="", owner=None):
         )
         batch.items.create(sample=sample)
         KeptSplit.objects.create(project=project, name=f"{marker}split{number}", seed="0")
-        finetune = FineTune.objects.create(batch=batch, model=f"{marker}base", status=FineTune.Status.SUCCESS)
+        account = ProviderAccount.objects.create(
+            name=f"{marker}account{number}", provider="openai", project=project, encrypted_key="-"
+        )
+        finetune = FineTune.objects.create(
+            batch=batch, model=f"{marker}base", status=FineTune.Status.SUCCESS, account=account
+        )
         version = ModelVersion.objects.create(project=project, version=number, finetune=finetune)
         ModelTag.objects.create(project=project, name=f"{marker}tag{number}", version=version)
         AccessKey.objects.create(user=owner, name=f"{marker}key", key_id=f"lh{number}", encrypted_secret="-")

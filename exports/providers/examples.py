@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 from exports.errors import Unsuitable
+from exports.models import BatchItem
 from labelhub.facts import Fact
 from samples.intake.reading import Layout, read
 from samples.intake.recognising import Columns, Recogniser
@@ -36,7 +37,12 @@ class Examples:
 
 
 def train_and_test(batch) -> tuple[Examples, Examples]:
-    """What to learn from and what to be judged by: the batch's own parts, or, of a file in one piece, a fifth held out."""
+    """What to learn from and what to be judged by: the batch's own parts, or, of a file in one piece, a fifth held out.
+
+    Pictures stand there as the names of their files.
+    """
+    if batch.project.kind.sample_type == "IMAGE":
+        return _pictures(batch)
     with opened(batch) as file:
         if batch.ratios is None:
             return held_out(_examples(file, name=batch.path, batch=batch), seed=batch.seed)
@@ -47,6 +53,17 @@ def train_and_test(batch) -> tuple[Examples, Examples]:
                 with archive.open(members[part]) as member:
                     parts.append(_examples(member, name=members[part], batch=batch))
     return parts[0], parts[1]
+
+
+def _pictures(batch) -> tuple[Examples, Examples]:
+    """The batch's pictures by their places in it: the exported file holds no more than what they are called."""
+    parts = {split: Examples() for split in BatchItem.Split}
+    columns = ("split", "sample__task__media", "sample__label_name")
+    for split, name, label in batch.items.order_by("sample").values_list(*columns).iterator():
+        parts[BatchItem.Split(split)].add(name, [label])
+    if batch.ratios is None:
+        return held_out(parts[BatchItem.Split.WHOLE], seed=batch.seed)
+    return parts[BatchItem.Split.TRAIN], parts[BatchItem.Split.TEST]
 
 
 def held_out(examples: Examples, *, seed: str) -> tuple[Examples, Examples]:

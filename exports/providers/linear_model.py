@@ -1,4 +1,4 @@
-"""A text classifier of words and characters: TF-IDF, one linear machine per label, calibrated. Pure scikit-learn.
+"""A classifier of texts (TF-IDF of words and characters) or pictures: one linear machine per label, calibrated.
 
 Characters are what makes it read Chinese, which writes no spaces. A model is kept as safetensors and JSON, never as a
 pickle: reading it back runs nobody's code.
@@ -23,6 +23,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.svm import LinearSVC
 
+from .image_features import Standard
+
 FOLDS = 3
 LAYOUT = 1  # of the stored files; a later layout reads the earlier ones
 MODEL, WEIGHTS = "model.json", "model.safetensors"
@@ -32,6 +34,7 @@ BLOCK = 4096  # texts scored at once, so that memory does not grow with their nu
 # liblinear deals its rows with one random generator for the whole process: two runs at once would not repeat.
 _liblinear = threading.Lock()
 
+Items = Sequence[str] | np.ndarray  # texts, or a row of features for each picture
 Report = Callable[[float, str], None]  # (share done, 0 to 1; what is being done)
 
 VIEWS: dict[str, dict[str, Any]] = {
@@ -55,28 +58,36 @@ class Machine(NamedTuple):
 
 @dataclass(frozen=True)
 class LinearModel:
-    """A trained model; `several` says that a text may carry any number of labels, else it carries exactly one."""
+    """A trained model; `several` says that a text may carry any number of labels, else it carries exactly one.
+
+    `vectorizers` make features of items: those of VIEWS of texts, one Standard of the features of pictures.
+    """
 
     labels: tuple[str, ...]
     several: bool
-    vectorizers: tuple[TfidfVectorizer, ...]
+    vectorizers: tuple[TfidfVectorizer, ...] | tuple[Standard]
     weights: np.ndarray  # a column per label
     bias: np.ndarray
     slope: np.ndarray
     offset: np.ndarray
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+    @property
+    def is_of_pictures(self) -> bool:
+        return isinstance(self.vectorizers[0], Standard)
+
+    def predict_proba(self, texts: Items) -> np.ndarray:
         """A row per text, a column per label of `labels`; rows add up to 1 where a text has exactly one label."""
         blocks = [self._chances(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
         return np.vstack(blocks) if blocks else np.zeros((0, len(self.labels)))
 
     def _chances(self, texts):
-        features = sparse.hstack([vectorizer.transform(texts) for vectorizer in self.vectorizers], format="csr")
+        columns = [vectorizer.transform(texts) for vectorizer in self.vectorizers]
+        features = columns[0] if self.is_of_pictures else sparse.hstack(columns, format="csr")
         scores = np.asarray(features @ self.weights, dtype=np.float64) + self.bias
         chances = _sigmoid(self.slope * scores + self.offset)
         return chances if self.several else _shared_out(chances)
 
-    def predict(self, texts: Sequence[str]) -> list[list[str]]:
+    def predict(self, texts: Items) -> list[list[str]]:
         """The labels of each text, likeliest first: one, or, where several are allowed, all above a half, at least one."""
         return self.chosen(self.predict_proba(texts))
 
@@ -90,21 +101,20 @@ class LinearModel:
 
     def to_files(self) -> dict[str, bytes]:
         """The model as the files it is kept in, to be written in this order: where the last is, all are."""
-        described = {
-            "layout": LAYOUT,
-            "labels": self.labels,
-            "several": self.several,
-            "vocabularies": {
-                view: vectorizer.get_feature_names_out().tolist()
-                for view, vectorizer in zip(VIEWS, self.vectorizers, strict=True)
-            },
-        }
+        described: dict[str, Any] = {"layout": LAYOUT, "labels": self.labels, "several": self.several}
         tensors = {
             name: np.ascontiguousarray(getattr(self, name))  # safetensors scrambles a Fortran-ordered array in silence
             for name in ("weights", "bias", "slope", "offset")
         }
-        for view, vectorizer in zip(VIEWS, self.vectorizers, strict=True):
-            tensors[f"idf_{view}"] = np.ascontiguousarray(vectorizer.idf_, dtype=np.float32)
+        if self.is_of_pictures:
+            described["pictures"] = True
+            standard: Any = self.vectorizers[0]
+            tensors |= {"mean": np.ascontiguousarray(standard.mean), "width": np.ascontiguousarray(standard.width)}
+        else:
+            described["vocabularies"] = {}
+            for view, vectorizer in zip(VIEWS, self.vectorizers, strict=True):
+                described["vocabularies"][view] = vectorizer.get_feature_names_out().tolist()
+                tensors[f"idf_{view}"] = np.ascontiguousarray(vectorizer.idf_, dtype=np.float32)
         return {
             WEIGHTS: write_tensors(tensors),
             MODEL: json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode(),
@@ -117,6 +127,9 @@ class LinearModel:
         if described["layout"] != LAYOUT:
             raise ValueError(f"a model of layout {described['layout']}; this release reads layout {LAYOUT}")
         tensors = read_tensors(files[WEIGHTS])
+        if described.get("pictures"):
+            standard = Standard(tensors.pop("mean"), tensors.pop("width"))
+            return cls(tuple(described["labels"]), described["several"], (standard,), **tensors)
         vectorizers = []
         for view, terms in described["vocabularies"].items():
             vectorizer = _vectorizer(view, vocabulary={term: column for column, term in enumerate(terms)})
@@ -132,7 +145,7 @@ def rare(answers: Sequence[Collection[str]], labels: Sequence[str]) -> list[str]
 
 
 def fit(
-    texts: Sequence[str],
+    texts: Items,
     answers: Sequence[Collection[str]],
     *,
     labels: Sequence[str],
@@ -141,7 +154,7 @@ def fit(
     seed: int = 0,
     report: Report = lambda share, doing: None,
 ) -> LinearModel:
-    """Learn from `texts` and the label or labels of each; the same input and seed give the same bits.
+    """Learn from `texts` (or pictures) and the label or labels of each; the same input and seed give the same bits.
 
     Each label's machine is a linear SVM; what its scores are worth as probabilities is learnt from texts it has not
     seen, in three folds (Platt 1999). A rare label cannot be dealt into folds: it gets a logistic regression, which
@@ -187,6 +200,10 @@ def _part_of(report: Report, start: float, end: float, doing: str) -> Report:
 
 
 def _vectorized(texts, report):
+    if isinstance(texts, np.ndarray):
+        standard = Standard.of(texts)
+        report(0.2, "pictures measured")
+        return (standard,), standard.transform(texts)
     vectorizers, columns = [], []
     for done, view in enumerate(VIEWS):
         report(0.1 * done, f"counting {view}")

@@ -1,7 +1,7 @@
-"""The local trainer: no account, no GPU, this machine. Every text type whose answers are labels."""
+"""The local trainer: no account, no GPU, this machine. Every type whose answers are labels, of texts or pictures."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,17 +45,18 @@ class Hyperparameters:
 
 class Local(Trainer):
     name = "local"
-    label = "This machine (TF-IDF + linear classifier)"
+    label = "This machine (linear classifier)"
 
     def check(self, batch, *, model="", hyperparameters=None, account=None):
         Hyperparameters.of(hyperparameters)
         if model:
             raise Unsuitable(f"the local trainer has one model and starts from nothing; leave out {model!r}")
         kind = batch.project.kind
-        if not kind.has_labels or kind.sample_type != "TEXT":
-            what = "images" if kind.has_labels else "answers in free text"
-            raise Unsuitable(f"the local trainer learns labels of texts, and {batch.project.task_type} has {what}")
+        if not kind.has_labels:
+            raise Unsuitable(f"the local trainer learns labels, and {batch.project.task_type} has answers in free text")
         _check_parts(batch)
+        if kind.sample_type == "IMAGE":
+            _check_pictures(batch)
 
     def train(self, finetune, progress: Progress) -> Trained:
         events = _Events(progress)
@@ -65,12 +66,14 @@ class Local(Trainer):
 
         batch, chosen = finetune.batch, Hyperparameters.of(finetune.hyperparameters)
         train, test = train_and_test(batch)
+        learnt_from, judged_by = items_of(batch, train.texts), items_of(batch, test.texts)
         labels = _labels(train, test, batch)
         several = batch.project.kind.allows_several
-        events.say(5, f"{len(train):,} texts to learn from, {len(test):,} to be judged by, {len(labels)} labels")
+        what = "texts" if learnt_from is train.texts else "pictures"
+        events.say(5, f"{len(train):,} {what} to learn from, {len(test):,} to be judged by, {len(labels)} labels")
 
         model = linear_model.fit(
-            train.texts,
+            learnt_from,
             train.answers,
             labels=labels,
             several=several,
@@ -79,7 +82,7 @@ class Local(Trainer):
             report=lambda share, doing: progress(5 + int(80 * share), 100, doing),
         )
         events.say(85, "trained; scoring on the test part")
-        chances = model.predict_proba(test.texts)
+        chances = model.predict_proba(judged_by)
         figures = scores.score(test.answers, model.chosen(chances), chances, labels=labels, several=several)
         known = set(train.texts)
         metrics = {
@@ -100,7 +103,7 @@ class Local(Trainer):
         folder = f"models/{finetune.uuid}"
         metrics["seconds"] = events.seconds
         keep(folder, {METRICS: dump_json(metrics).encode(), **model.to_files()})
-        _check_kept(folder, model, test.texts[:TRIED])
+        _check_kept(folder, model, judged_by[:TRIED])
         events.say(100, "done")
         return Trained(metrics=metrics, artefact=folder, events=events.told)
 
@@ -124,6 +127,39 @@ def _check_parts(batch):
 def _check_labels(labels):
     if len(labels) < 2:
         raise Unsuitable(f"all texts to learn from are labelled {labels[0]!r}; it takes two labels to tell apart")
+
+
+def _check_pictures(batch):
+    """Refuse a batch with pictures that are not kept here: those at an address elsewhere are not fetched."""
+    elsewhere = batch.items.filter(sample__task__media="").count()
+    if elsewhere:
+        raise Unsuitable(
+            f"{elsewhere} of the batch’s {batch.sample_count} pictures are not kept here: the local trainer needs their files"
+        )
+
+
+def items_of(batch, names: list[str]):
+    """What a model is asked about: texts as they are; of pictures, called by their files' names, the features."""
+    return pictures_of(names) if batch.project.kind.sample_type == "IMAGE" else names
+
+
+def pictures_of(names: Iterable[str]):
+    """The features of pictures kept here, a row for each; Unsuitable naming one that is gone or is no picture."""
+    from . import image_features
+
+    def opened():
+        for name in names:
+            try:
+                file = storages[STORAGE].open(name)
+            except FileNotFoundError:
+                raise Unsuitable(f"the picture {name} is gone") from None
+            with file:
+                yield name, file
+
+    try:
+        return image_features.rows_of(opened())
+    except image_features.BadPicture as error:
+        raise Unsuitable(str(error)) from error
 
 
 def _labels(train, test, batch) -> list[str]:

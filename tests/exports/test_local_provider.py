@@ -1,5 +1,6 @@
 """The local trainer: what it learns from an exported file, what it refuses, what it leaves behind."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,9 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from exports import formats, providers, splits
 from exports.errors import Unsuitable
@@ -19,7 +23,7 @@ from exports.providers import linear_model, local
 from exports.providers.examples import Examples, held_out, train_and_test
 from exports.providers.scores import interval, score
 
-from .training import banking, batch_of, opinions, sib, uci
+from .training import banking, batch_of, opinions, project_of, sib, uci
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = providers.get("local")
@@ -135,7 +139,11 @@ def test_several_labels_a_text_are_learnt_one_by_one():
     ("rows", "more", "said"),
     [
         ([("Say hello", "Hello")] * 1, {"task_type": "TEXT_GENERATION"}, "TEXT_GENERATION has answers in free text"),
-        ([("a.png", "Cat"), ("b.png", "Dog")], {"task_type": "IMAGE_CLASSIFICATION"}, "has images"),
+        (
+            [(f"{number}.png", "Cat" if number % 2 else "Dog") for number in range(20)],
+            {"task_type": "IMAGE_CLASSIFICATION"},
+            "20 of the batch’s 20 pictures are not kept here",
+        ),
         (opinions(8), {"ratios": None}, "the batch has 8 samples in one file; a fifth is held out"),
         (opinions(20), {"ratios": "1/0/0"}, "test part is empty: there is nothing to judge the model by"),
         (opinions(20), {"ratios": "0/0.5/0.5", "stratify": False}, "train part is empty: there is nothing to learn"),
@@ -380,3 +388,82 @@ def test_the_interval_is_wilson_s():
     assert (round(low, 3), round(high, 3)) == (0.567, 0.915)  # R: prop.test(15, 19, correct = FALSE)
     assert interval(0, 10)[0] == 0
     assert interval(10, 10)[1] == 1
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def picture(pixels, **how):
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, **{"format": "PNG", **how})
+    return file.getvalue()
+
+
+def batch_of_pictures(pictures, **more):
+    """A batch of (bytes, label), each kept with its task as an upload would leave it."""
+    rows = [(f"{number:04}.png", label) for number, (_, label) in enumerate(pictures)]
+    project = project_of(rows, task_type="IMAGE_CLASSIFICATION")
+    contents = {name: content for (name, _), (content, _) in zip(rows, pictures, strict=True)}
+    for task in project.tasks.all():
+        task.media.save(task.content, ContentFile(contents[task.content]))
+    return batch_of([], project=project, **more)
+
+
+@pytest.mark.django_db
+def test_it_tells_handwritten_digits_apart():
+    """The digits that scikit-learn brings along, 8 x 8 pixels each."""
+    digits = load_digits()
+    drawn = [(picture(image * 15), str(digit)) for image, digit in zip(digits.images, digits.target, strict=True)][:900]
+    batch = batch_of_pictures(drawn)
+    result = trained(batch)
+    assert result.metrics["accuracy"] >= 0.90
+    assert (result.metrics["n_train"], result.metrics["n_test"]) == (720, 90)
+    assert result.events[1]["message"].startswith("720 pictures to learn from, 90 to be judged by, 10 labels")
+    model = local.load(result.artefact)
+    names = list(batch.project.tasks.values_list("media", flat=True)[:3])
+    assert model.predict_proba(local.pictures_of(names)).shape == (3, 10)
+
+
+def test_it_tells_real_photographs_from_their_negatives(real_data):
+    """BCCD: blood under the microscope, pink; its negatives are green. Colours and places, JPEG and PNG alike."""
+    from exports.providers.image_features import LENGTH, rows_of
+
+    files = sorted((real_data / "bccd" / "JPEGImages").glob("*.jpg"))
+    photographs = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    contents = [picture(255 - image if number % 2 else image) for number, image in enumerate(photographs)]
+    rows = rows_of((str(number), io.BytesIO(content)) for number, content in enumerate(contents))
+    assert rows.shape == (len(files), LENGTH)
+    assert ((rows >= 0) & (rows <= 1)).all()
+    labels = ["negative" if number % 2 else "photograph" for number in range(len(files))]
+    cut = len(files) * 2 // 3
+    model = linear_model.fit(rows[:cut], [[label] for label in labels[:cut]], labels=("photograph", "negative"))
+    assert model.predict(rows[cut:]) == [[label] for label in labels[cut:]]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_a_picture_of_any_kind_has_its_features(mode):
+    from exports.providers.image_features import LENGTH, features
+
+    drawn = Image.new("L", (30, 20), 128).convert(mode) if mode != "I;16" else Image.new("I;16", (30, 20), 3000)
+    file = io.BytesIO()
+    drawn.save(file, "TIFF" if mode in ("CMYK", "I;16") else "PNG")
+    assert features(file).shape == (LENGTH,)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"x" * 50])
+def test_a_file_that_is_no_picture_is_named(content):
+    name = storages["default"].save("tasks/broken.png", ContentFile(content))
+    with pytest.raises(Unsuitable, match="tasks/broken.png: it cannot be read as a picture"):
+        local.pictures_of([name])
+    with pytest.raises(Unsuitable, match="the picture tasks/none.png is gone"):
+        local.pictures_of(["tasks/none.png"])
+
+
+@pytest.mark.django_db
+def test_a_picture_that_would_unfold_to_gigabytes_is_not_opened():
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG")
+    name = storages["default"].save("tasks/bomb.png", ContentFile(file.getvalue()))
+    with pytest.raises(Unsuitable, match="tasks/bomb.png"):
+        local.pictures_of([name])

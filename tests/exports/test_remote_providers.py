@@ -6,8 +6,10 @@ The provider is a small server of ours that behaves as documented; it is spoken 
 import json
 import threading
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from exports import finetuning, providers
@@ -101,6 +103,7 @@ def test_a_batch_becomes_a_model_at_the_provider(shop, batch, boss):
     step(finetune)
     assert (finetune.status, finetune.progress, finetune.error, finetune.trouble) == (Status.SUCCESS, 100, "", "")
     assert [event["loss"] for event in finetune.events if "loss" in event] == [2.0, 1.0]
+    assert finetune.events[-1]["message"] == "The job has successfully completed"
     assert "created" in finetune.events[0]["message"].lower()
     version = ModelVersion.objects.get()
     assert (version.finetune, version.provider_model, version.artefact) == (finetune, "ft:base-model:org::7", "")
@@ -680,3 +683,45 @@ def test_no_key_is_written_to_a_log(shop, batch, boss, capfd, settings):
     assert KEY not in written.out + written.err + finetune.error + json.dumps(finetune.job.result)
     assert "your key … is bad" in finetune.error
     assert finetuning.refresh(finetune).status == Status.FAILED
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+def told(*command):
+    out = StringIO()
+    call_command(*command, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_waits_for_the_provider_and_names_the_model(shop, batch, settings, monkeypatch):
+    settings.FINETUNE_POLL_SECONDS = settings.FINETUNE_POLL_LIMIT_SECONDS = 0.1
+    begin = shop.begin
+
+    def begin_and_be_done(body):
+        answer = begin(body)
+        shop.succeed(shop.jobs[answer["id"]], "ft:done")
+        return answer
+
+    monkeypatch.setattr(shop, "begin", begin_and_be_done)
+    printed = told(
+        "finetune", str(batch.pk), "--provider", shop.dialect, "--hyperparameters", '{"n_epochs": 2}', "--wait"
+    )
+    assert f"model {batch.project.name}@1 at {shop.dialect}: ft:done" in printed
+    assert FineTune.objects.get().hyperparameters == {"n_epochs": 2}
+
+
+def test_the_command_says_what_is_wrong_with_its_arguments(batch):
+    for arguments, said in [
+        (("--hyperparameters", "[1]"), "in curly brackets"),
+        (("--hyperparameters", "{"), "is not JSON"),
+        (("--account", "none"), "no open provider account 'none'"),
+    ]:
+        with pytest.raises(CommandError, match=said):
+            told("finetune", str(batch.pk), *arguments)
+
+
+def test_refresh_finetunes_says_that_a_provider_is_down(shop, batch, boss):
+    sent(shop, batch, boss)
+    shop.fail(JOB[shop.dialect], 503)
+    assert f"no news: {shop.dialect} answered 503" in told("refresh_finetunes")

@@ -7,10 +7,15 @@ from pathlib import Path
 
 from labelhub.facts import Fact
 from labelhub.jobs.kinds import job
+from labelhub.jobs.worker import Again
 
 
 class Refused(Fact):
     code = "refused_by_a_test"
+
+
+class Passing(Fact):
+    passes = True
 
 
 def note(journal, word):
@@ -69,6 +74,20 @@ def leave(progress, *, journal):
 def refuse(progress, *, journal):
     note(journal, "begin")
     raise Refused("there is nothing to do here")
+
+
+@job("tests.pass", ended=note_end)
+def be_busy(progress, *, journal):
+    note(journal, "begin")
+    raise Passing("they are having lunch")
+
+
+@job("tests.again", ended=note_end)
+def look(progress, *, journal, times):
+    """Done after so many looks, ten seconds apart."""
+    note(journal, "look")
+    if len(notes(journal)) < times:
+        raise Again(10)
 
 
 @job("tests.return", ended=note_end)

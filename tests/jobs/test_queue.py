@@ -292,3 +292,40 @@ def test_a_worker_told_to_stop_puts_its_job_back_without_counting_the_try(journa
     job.refresh_from_db()
     assert (job.state, job.attempt, job.error) == ("QUEUED", 0, "")
     assert notes(journal) == ["begin"]
+
+
+# Not yet --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_passes_is_tried_again_and_told_as_it_was_said(journal, settings):
+    settings.JOB_MAX_ATTEMPTS = 2
+    job = queue.submit("tests.pass", {"journal": journal})
+    work_off()
+    job.refresh_from_db()
+    assert (job.state, job.error, job.attempt) == ("QUEUED", "they are having lunch", 1)
+    work_off()
+    job.refresh_from_db()
+    assert (job.state, job.error) == ("FAILED", "they are having lunch")
+
+
+def test_a_job_that_looks_again_and_again_uses_up_no_attempts(journal, settings):
+    settings.JOB_MAX_ATTEMPTS = 2
+    job = queue.submit("tests.again", {"journal": journal, "times": 6})
+    for _ in range(5):
+        before = queue.timezone.now()
+        work_off()
+        job.refresh_from_db()
+        assert (job.state, job.attempt, job.token) == ("QUEUED", 0, "")
+        assert 9 < (job.run_after - before).total_seconds() < 60
+    work_off()
+    job.refresh_from_db()
+    assert (job.state, notes(journal)) == ("DONE", ["look"] * 6)
+
+
+def test_a_job_that_waits_to_look_again_is_cancelled_like_any_other(journal):
+    job = queue.submit("tests.again", {"journal": journal, "times": 6})
+    mine = queue.claim(job.pk)
+    assert queue.cancel(job)
+    worker.run(mine)
+    job.refresh_from_db()
+    assert (job.state, notes(journal)) == ("CANCELLED", ["look", "CANCELLED"])

@@ -1,12 +1,13 @@
 """`manage.py finetune BATCH`: train on the file of a batch."""
 
+import json
 import uuid
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from exports import finetuning, providers
-from exports.models import Batch, FineTune
+from exports.models import Batch, FineTune, ProviderAccount
 from labelhub.facts import Fact
 from labelhub.jobs.worker import bring_to_end
 
@@ -18,12 +19,17 @@ class Command(BaseCommand):
         parser.add_argument("batch", help="its id, its uuid, or the first eight hex digits of the uuid")
         parser.add_argument("--provider", default="local", help=", ".join(name for name, _ in providers.choices()))
         parser.add_argument("--model", default="", help="the base model, for providers that have several")
+        parser.add_argument("--account", help="the provider account by its name, where there are several")
+        parser.add_argument("--hyperparameters", default="{}", help='a JSON object, as {"n_epochs": 3}')
         parser.add_argument("--again", action="store_true", help="even if the batch was fine-tuned with success before")
         parser.add_argument("--wait", action="store_true", help="return when it has ended, and print the scores")
 
-    def handle(self, *, batch, provider, model, again, wait, **options):
+    def handle(self, *, batch, provider, model, account, hyperparameters, again, wait, **options):
+        asked = {"provider": provider, "model": model, "again": again, "hyperparameters": json_object(hyperparameters)}
+        if account is not None:
+            asked["account"] = account_named(account)
         try:
-            finetune = finetuning.submit(batch_named(batch), by=None, provider=provider, model=model, again=again)
+            finetune = finetuning.submit(batch_named(batch), by=None, **asked)
         except Fact as fact:
             raise CommandError(fact.message) from fact
         self.stdout.write(f"fine-tune {finetune.pk} ({finetune.uuid})")
@@ -32,8 +38,30 @@ class Command(BaseCommand):
             finetuning.refresh(finetune)
             if finetune.status != FineTune.Status.SUCCESS:
                 raise CommandError(f"{finetune.get_status_display().lower()}: {finetune.error or 'no reason given'}")
-            self.stdout.write(f"model {finetune.model_version} in {finetune.artefact}")
-            self.stdout.write("\n".join(score_lines(finetune.metrics)))
+            version = finetune.model_version
+            place = (
+                f"in {version.artefact}" if version.artefact else f"at {finetune.provider}: {version.provider_model}"
+            )
+            self.stdout.write(f"model {version} {place}")
+            if "per_label" in finetune.metrics:
+                self.stdout.write("\n".join(score_lines(finetune.metrics)))
+
+
+def json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CommandError(f"--hyperparameters is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CommandError("--hyperparameters is a JSON object, in curly brackets")
+    return value
+
+
+def account_named(name: str) -> ProviderAccount:
+    found = ProviderAccount.objects.active().filter(name=name).first()
+    if found is None:
+        raise CommandError(f"no open provider account {name!r}")
+    return found
 
 
 def batch_named(name: str) -> Batch:

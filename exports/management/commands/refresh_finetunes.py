@@ -12,5 +12,6 @@ class Command(BaseCommand):
     def handle(self, **options):
         changed = finetuning.refresh_all()
         for finetune in FineTune.objects.running().select_related("batch__project"):
-            self.stdout.write(f"{finetune}: {finetune.get_status_display().lower()}, {finetune.progress} %")
+            trouble = finetune.trouble and f"; no news: {finetune.trouble}"
+            self.stdout.write(f"{finetune}: {finetune.get_status_display().lower()}, {finetune.progress} %{trouble}")
         self.stdout.write(f"{changed} changed")
