@@ -62,6 +62,8 @@ def compare_texts(tasks: QuerySet[Task], *, told: Told | None = None) -> int:
 
 def forget(task_ids: list[int]) -> None:
     """The texts of these tasks have changed: what was found out about them is no longer true."""
+    if not task_ids:
+        return
     TextStatistics.objects.filter(task__in=Ids(task_ids)).delete()
     duplicates.forget(task_ids)
 

@@ -13,6 +13,7 @@ from labelhub.accounts.roles import Power
 from labelhub.setwise import update_each
 
 from .errors import AlreadyThere
+from .looking_over import forget, look_over
 from .models import Source, Task
 from .permissions import require
 
@@ -52,6 +53,8 @@ def sync_tasks(source: Source, items: Iterable[Item], *, by, overwrite: bool = T
     for chunk in _chunks(latest.values()):
         done = _sync_chunk(source, chunk, overwrite=overwrite)
         counts = Synced(*(sum(pair) for pair in zip(counts, done, strict=True)))
+    if counts.created or counts.retold:
+        look_over(source.project, by=by)
     return counts
 
 
@@ -105,8 +108,9 @@ def _sync_chunk(source: Source, items: Sequence[Item], *, overwrite: bool) -> Sy
             for item in changed
         ),
     )
-    retold = sum(item.content != there[item.external_id].content for item in changed)
-    return Synced(len(new), retold, len(changed) - retold, len(items) - len(new) - len(changed))
+    retold = [there[item.external_id].pk for item in changed if item.content != there[item.external_id].content]
+    forget(retold)
+    return Synced(len(new), len(retold), len(changed) - len(retold), len(items) - len(new) - len(changed))
 
 
 def _differs(item: Item, task: Task) -> bool:

@@ -78,7 +78,10 @@ class ImportForm(forms.Form):
     )
     on_error = forms.ChoiceField(
         label="A row that cannot be taken",
-        choices=[("stop", "stops the import; nothing is changed"), ("skip", "is left out and reported")],
+        choices=[
+            ("stop", "stops the import, before anything is written where the file alone shows it"),
+            ("skip", "is left out and reported"),
+        ],
         initial="stop",
         widget=UnfoldAdminRadioSelectWidget,
     )
@@ -163,7 +166,8 @@ def choices_page(request, project, *, token):
         try:
             result = uploads.import_kept(project.pk, **upload, **asked, by=request.user)
         except Fact as fact:
-            form.add_error(None, f"Nothing was imported. {sentence(fact)}")
+            nothing = "" if fact.details.get("taken") else "Nothing was imported. "
+            form.add_error(None, f"{nothing}{sentence(fact)}")
         else:
             uploads.forget(upload["path"])
             request.session["import_results"] = {token: result}

@@ -5,9 +5,11 @@ from django.http import FileResponse, Http404
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
+    DropdownFilter,
     FieldTextFilter,
     RangeDateTimeFilter,
     RangeNumericFilter,
@@ -26,7 +28,7 @@ from labelhub.admin import (
     shortened,
 )
 from samples import settling
-from samples.models import Annotation, Prediction, Task
+from samples.models import Annotation, ClusterMember, Prediction, Task, TextStatistics
 
 from .scoped import ScopedAdmin
 
@@ -76,6 +78,27 @@ def seconds(milliseconds: int | None) -> str | None:
     return None if milliseconds is None else f"{milliseconds / 1000:.1f} s"
 
 
+class AlikeFilter(DropdownFilter):
+    """Tasks whose texts have near-duplicates; a number names one cluster of them."""
+
+    title = "near-duplicates"
+    parameter_name = "alike"
+
+    def lookups(self, request, model_admin):
+        return [("yes", "Has near-duplicates"), ("no", "Like no other")]
+
+    def queryset(self, request, queryset):
+        wanted = self.value()
+        if wanted == "yes":
+            return queryset.filter(cluster_member__in=ClusterMember.objects.together())
+        if wanted == "no":
+            compared = queryset.filter(cluster_member__isnull=False)
+            return compared.exclude(cluster_member__in=ClusterMember.objects.together())
+        if wanted and wanted.isdecimal() and len(wanted) < 19:
+            return queryset.filter(cluster_member__cluster=int(wanted))
+        return queryset
+
+
 @admin.register(Task)
 class TaskAdmin(ReadOnly, ScopedAdmin):
     list_display = ["text", "project", "status_badge", "verdict", "agreement", "locale", "created_at"]
@@ -88,6 +111,10 @@ class TaskAdmin(ReadOnly, ScopedAdmin):
         ("source", ScopedAutocompleteFilter),
         ("locale", FieldTextFilter),
         ("confidence", RangeNumericFilter),
+        AlikeFilter,
+        ("statistics__language", FieldTextFilter),
+        ("statistics__word_number", RangeNumericFilter),
+        ("statistics__flagged_word_ratio", RangeNumericFilter),
         ("created_at", RangeDateTimeFilter),
     ]
     search_fields = ["content", "=external_id", "=uid"]
@@ -98,10 +125,12 @@ class TaskAdmin(ReadOnly, ScopedAdmin):
     fieldsets = [
         (None, {"fields": ["content", "picture", "shown_options", "project", "source", "locale", "type_shown"]}),
         ("Verdict", {"fields": ["status_badge", "verdict", "agreement", "votes", "validated_at"]}),
+        ("The text", {"fields": ["alike", "figures"]}),
         ("Where it came from", {"fields": ["external_id", "uid", "occurred_at", "created_at", "shown_metadata"]}),
     ]
     readonly_fields = [
         "type_shown", "picture", "shown_options", "status_badge", "verdict", "agreement", "votes", "shown_metadata", "uid",
+        "alike", "figures",
     ]  # fmt: skip
 
     text = shortened("content", "Item")
@@ -139,6 +168,33 @@ class TaskAdmin(ReadOnly, ScopedAdmin):
     @display(description="Votes")
     def votes(self, task):
         return share_bars(task.vote_shares)
+
+    @display(description="Near-duplicates")
+    def alike(self, task):
+        member = ClusterMember.objects.filter(task=task).first()
+        if member is None:
+            return "not compared yet"
+        others = ClusterMember.objects.filter(project=task.project, cluster=member.cluster).count() - 1
+        if not others:
+            return "none"
+        page = f"{reverse('admin:samples_task_changelist')}?{urlencode({'alike': member.cluster})}"
+        return format_html('<a href="{}">{} nearly the same</a>', page, f"{others} other{'s' * (others > 1)}")
+
+    @display(description="In figures")
+    def figures(self, task):
+        told = TextStatistics.objects.filter(task=task).first()
+        if told is None:
+            return "not measured yet"
+        shares = {
+            "repeated": told.repetitive_char_ratio,
+            "special characters": told.special_char_ratio,
+            "flagged words": told.flagged_word_ratio,
+        }
+        parts = [f"{told.word_number} words", f"{told.character_number} characters"]
+        parts += [f"{percent(share)} {what}" for what, share in shares.items()]
+        if told.language:
+            parts.append(f"language {told.language} ({percent(told.language_probability)})")
+        return ", ".join(parts)
 
     @display(description="Image")
     def picture(self, task):

@@ -174,7 +174,9 @@ class _Refusals:
         """Leave the row out, or raise BadRow; `after` tells what the database holds of the file by then."""
         error = RowError(line, fact.details.get("field", part), fact.message)
         if self.stops:
-            raise BadRow(f"{self.name}, {error}{after}", line=line, field=error.field, reason=error.reason) from fact
+            taken = {"taken": True} if after else {}
+            where = {"line": line, "field": error.field, "reason": error.reason, **taken}
+            raise BadRow(f"{self.name}, {error}{after}", **where) from fact
         self.count += 1
         if len(self.errors) < ERRORS_KEPT:
             self.errors.append(error)
@@ -422,10 +424,11 @@ class _Run:
             accept_fresh([task.pk for task, _ in new if task.given], by=self.by)  # type: ignore[misc]
 
     def _row(self, task: _Known, item: Item) -> tuple:
-        what = (task.pk, task.uid, item.external_id, item.content, item.locale)
-        what += (item.options and dump_json(item.options), item.metadata, item.occurred_at)
+        options = item.options and dump_json(item.options)
+        asked = (item.external_id, item.content, item.locale, options, item.metadata, item.occurred_at)
+        what = (task.pk, task.uid, *asked)
         if task.given is None or self.annotator is not None:
-            return what + NO_VERDICT
+            return (*what, *NO_VERDICT)
         says, answer = task.given
         return (*what, Task.Status.COMPLETED.value, *self.answers.written(answer, item.options), *self._surety(says))
 

@@ -5,13 +5,14 @@ import json
 import threading
 
 import pytest
+from django.urls import reverse
 
 from labelhub.jobs.models import Job
 from labelhub.jobs.worker import work
 from samples import looking_over, quality
 from samples.intake import import_tasks
 from samples.models import ClusterMember, Task, TextStatistics
-from tests.factories import make_project, make_task
+from tests.factories import make_project, make_superuser, make_task
 
 pytestmark = pytest.mark.django_db
 
@@ -83,3 +84,22 @@ def test_a_text_that_changed_is_measured_anew():
     assert not ClusterMember.objects.exists()
     looking_over.measure_texts(Task.objects.all())
     assert TextStatistics.objects.get().word_number == 2
+
+
+def test_the_admin_shows_figures_and_leads_to_near_duplicates(client):
+    client.force_login(make_superuser())
+    project = make_project(locale="en")
+    twins = [make_task(project, f"The parcel arrived after nine days of waiting{end}") for end in (".", "!")]
+    other = make_task(project, "Quite another thing altogether")
+    looking_over.measure_texts(Task.objects.all())
+    looking_over.compare_texts(Task.objects.all())
+    page = client.get(reverse("admin:samples_task_change", args=[twins[1].pk])).content.decode()
+    assert "8 words, 46 characters" in page and "1 other nearly the same" in page
+    listed = reverse("admin:samples_task_changelist")
+    assert f"{listed}?alike={twins[0].pk}" in page
+
+    def shown(alike):
+        return set(client.get(listed, {"alike": alike}).context["cl"].queryset.values_list("pk", flat=True))
+
+    both = {task.pk for task in twins}
+    assert shown("yes") == shown(str(twins[0].pk)) == both and shown("no") == {other.pk}

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from labelhub.facts import Fact
 from labelhub.fields import dump_json
-from labelhub.setwise import insert_rows, insert_select
+from labelhub.setwise import Ids, insert_rows, insert_select, new_ids
 from samples.models import Label, Project, Sample, Source, Task
 from samples.models.verdicts import VERDICT_FIELDS
 from samples.projects import add_labels, create_project
@@ -130,12 +130,18 @@ def _generate(project: Project, number: int, *, seed: str) -> None:
     last = Task.objects.filter(source=source).order_by("-pk").values_list("external_id", flat=True).first()
     first = int(last.rpartition("-")[2]) + 1 if last else 0
     stream = texts(number, seed=f"{seed}:{first}" if first else seed, labels=list(project.labels.order_by("position")))
+    told = {label.pk: _verdict(label) for label in project.labels.all()}
+    # Uids in a row from one that the names choose: the same every time, and written in the order of their index.
+    began = int.from_bytes(blake2b(f"{project.name}/{seed}".encode(), digest_size=8).digest(), "big")
     for start in range(first, first + number, BATCH):
-        size = min(BATCH, first + number - start)
+        places = range(start, min(start + BATCH, first + number))
         now = timezone.now()
-        rows = [_row(next(stream), project, f"{seed}-{place}") for place in range(start, start + size)]
         with transaction.atomic():
-            before = Task.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+            pks = new_ids(Task, len(places))
+            rows = (
+                (pk, f"{(began + place) % 2**64:016x}", f"{seed}-{place}", content, locale, *told[label.pk])
+                for pk, place, (content, locale, label) in zip(pks, places, stream, strict=False)
+            )
             same = {
                 "project": project.pk,
                 "source": source.pk,
@@ -159,10 +165,11 @@ def _generate(project: Project, number: int, *, seed: str) -> None:
                 "updated_at": Value(now),
                 **{name: name for name in VERDICT_FIELDS},
             }
-            insert_select(Sample, Task.objects.filter(source=source, pk__gt=before), approved)
+            insert_select(Sample, Task.objects.filter(pk__in=Ids(pks)).order_by("pk"), approved)
 
 
 TASK_COLUMNS = (
+    "id",
     "uid",
     "external_id",
     "content",
@@ -175,8 +182,6 @@ TASK_COLUMNS = (
 )
 
 
-def _row(text: Text, project: Project, external_id: str) -> tuple:
-    uid = blake2b(f"{project.name}/{external_id}".encode(), digest_size=8).hexdigest()
-    name = text.label.name
-    verdict = (text.label.pk, name, text.label.position, dump_json({"label": name}), dump_json({name: 1.0}))
-    return (uid, external_id, text.content, text.locale, *verdict)
+def _verdict(label: Label) -> tuple:
+    """The columns that tell a verdict for `label`, made once for all its samples."""
+    return (label.pk, label.name, label.position, dump_json({"label": label.name}), dump_json({label.name: 1.0}))
