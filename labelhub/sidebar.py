@@ -53,6 +53,7 @@ def exports(powers):
     items = [
         (Power.EXPORT, model("Batches", "inventory_2", "exports_batch")),
         (Power.FINETUNE, model("Fine-tunes", "model_training", "exports_finetune")),
+        (Power.MANAGE, model("Provider accounts", "vpn_key", "exports_provideraccount")),
         (Power.VIEW, model("Models", "deployed_code", "exports_modelversion")),
         (Power.VIEW, model("Model tags", "sell", "exports_modeltag")),
         (Power.VIEW, model("Predictions", "online_prediction", "samples_prediction")),

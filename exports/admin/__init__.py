@@ -1,5 +1,5 @@
 """What leaves, in the admin: the export form, batches and their files, fine-tunes and models."""
 
-from . import batches, finetunes, selecting
+from . import accounts, batches, finetunes, selecting, versions
 
-__all__ = ["batches", "finetunes", "selecting"]
+__all__ = ["accounts", "batches", "finetunes", "selecting", "versions"]

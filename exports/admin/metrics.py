@@ -6,13 +6,17 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from labelhub.admin import EMPTY, pretty_json
+from labelhub.admin import EMPTY, percent, pretty_json
 
 TITLES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
     "micro_f1": "Micro-F1",
     "log_loss": "Log-loss",
+    "ece": "Calibration error",
+    "last_loss": "Loss at the end",
+    "last_valid_loss": "Validation loss at the end",
+    "last_accuracy": "Token accuracy at the end",
     "n_train": "Trained on",
     "n_test": "Tested on",
     "n_test_also_in_train": "Of these also trained on",
@@ -26,9 +30,10 @@ def figure(value: Any) -> str:
 
 
 def headline(metrics: Mapping[str, Any] | None) -> str:
-    """The two figures for a list: accuracy and macro-F1."""
+    """The two figures for a list: accuracy and macro-F1, or where the provider measures none the last losses."""
     found = metrics or {}
-    shown = [f"{TITLES[name]} {figure(found[name])}" for name in ("accuracy", "macro_f1") if name in found]
+    names = ("accuracy", "macro_f1") if "accuracy" in found else ("last_loss", "last_valid_loss")
+    shown = [f"{TITLES[name]} {figure(found[name])}" for name in names if name in found]
     return " · ".join(shown) or EMPTY
 
 
@@ -41,11 +46,10 @@ def metrics_table(metrics: Mapping[str, Any] | None) -> SafeString | str:
         parts.append(label_table(per_label))
     if confusion := metrics.get("confusion"):
         parts.append(confusion_table(confusion["labels"], confusion["rows"]))
-    rest = {
-        name: value
-        for name, value in metrics.items()
-        if isinstance(value, dict | list) and name not in ("per_label", "confusion")
-    }
+    if coverage := metrics.get("coverage"):
+        parts.append(coverage_table(coverage))
+    shown = ("per_label", "confusion", "coverage")
+    rest = {name: value for name, value in metrics.items() if isinstance(value, dict | list) and name not in shown}
     if rest:
         parts.append(pretty_json(rest))
     return format_html('<div class="hub-metrics">{}</div>', mark_safe("".join(parts)))
@@ -77,6 +81,20 @@ def label_table(per_label):
     )
 
 
+def coverage_table(curve):
+    """How much of the work the model could do alone, and how well, at each degree of sureness."""
+    rows = format_html_join(
+        "",
+        "<tr><th>{}</th><td>{}</td><td>{}</td></tr>",
+        ((f"≥ {point['threshold']:g}", percent(point["coverage"]), percent(point["accuracy"])) for point in curve),
+    )
+    return format_html(
+        '<table class="hub-table"><caption>Trusting only answers that the model is so sure of</caption><thead><tr>'
+        "<th>Sureness</th><th>Covers</th><th>Right</th></tr></thead><tbody>{}</tbody></table>",
+        rows,
+    )
+
+
 def confusion_table(labels, matrix):
     """A row for each true label, a column for each guess; the darker, the more."""
     if len(labels) > WIDEST_MATRIX:
@@ -104,3 +122,41 @@ def confusion_table(labels, matrix):
         heads,
         rows,
     )
+
+
+# Two side by side -----------------------------------------------------------------------------------------------------
+
+COMPARED = {"accuracy": 1, "macro_f1": 1, "micro_f1": 1, "log_loss": -1, "ece": -1}  # 1: more is better
+
+
+def side_by_side(pair):
+    """(what, first, second, difference, "better" | "worse" | "") for each figure that both have."""
+    first, second = pair
+    return [
+        (TITLES[name], figure(first[name]), figure(second[name]), *_difference(first[name], second[name], sign))
+        for name, sign in COMPARED.items()
+        if name in first and name in second
+    ]
+
+
+def labels_side_by_side(pair):
+    """The same for each label's F1, with how often it occurs; what changed most comes first."""
+    first, second = (metrics["per_label"] for metrics in pair)
+    names = sorted(first.keys() & second.keys(), key=lambda name: -abs(second[name]["f1"] - first[name]["f1"]))
+    return [
+        (
+            name,
+            second[name]["support"],
+            figure(first[name]["f1"]),
+            figure(second[name]["f1"]),
+            *_difference(first[name]["f1"], second[name]["f1"], 1),
+        )
+        for name in names
+    ]
+
+
+def _difference(before, after, sign):
+    step = after - before
+    if abs(step) < 0.0005:
+        return "=", ""
+    return f"{step:+.3f}", "better" if step * sign > 0 else "worse"

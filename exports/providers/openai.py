@@ -180,8 +180,8 @@ class OpenAI(Remote):
         return [
             {
                 "model": point.fine_tuned_model_checkpoint,
-                "step": point.step_number,
                 **{name: value for name, value in as_dict(point.metrics).items() if isinstance(value, int | float)},
+                "step": point.step_number,
             }
             for point in sorted(page.data if page else [], key=lambda point: point.step_number)
         ]
@@ -204,17 +204,20 @@ def gathered(page_of: Callable[[dict[str, str]], Any], known: list[dict[str, Any
 
     Servers list the newest first; a page with nothing new on it ends the reading, whatever it says of more.
     """
-    found = {event["id"]: event for event in known}
+    found, fresh = {event["id"] for event in known}, []
     after: dict[str, str] = {}
     for _ in range(MOST_PAGES):
         page = if_there(lambda after=after: page_of(after))  # type: ignore[misc]
         told = [event_of(event) for event in (page.data or [])] if page else []
         news = [event for event in told if event["id"] not in found]
-        found |= {event["id"]: event for event in news}
+        found |= {event["id"] for event in news}
+        fresh += news
         if len(news) < len(told) or not news or not page.has_more:
             break
         after = {"after": told[-1]["id"]}
-    return sorted(found.values(), key=lambda event: event["at"])[-EVENTS_KEPT:]
+    if not fresh or fresh[0]["at"] >= fresh[-1]["at"]:
+        fresh.reverse()  # those of one second as well: sorting leaves them as they are
+    return sorted([*known, *fresh], key=lambda event: event["at"])[-EVENTS_KEPT:]
 
 
 def event_of(told: Any) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def test_a_batch_becomes_a_model_at_the_provider(shop, batch, boss):
     step(finetune)
     assert (finetune.status, finetune.progress, finetune.error, finetune.trouble) == (Status.SUCCESS, 100, "", "")
     assert [event["loss"] for event in finetune.events if "loss" in event] == [2.0, 1.0]
+    assert finetune.events[-1]["message"] == "The job has successfully completed"
     assert "created" in finetune.events[0]["message"].lower()
     version = ModelVersion.objects.get()
     assert (version.finetune, version.provider_model, version.artefact) == (finetune, "ft:base-model:org::7", "")

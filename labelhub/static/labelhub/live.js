@@ -1,6 +1,8 @@
-// Keeps what carries data-poll moving: asks the job's state every second, and reloads the page when it has ended.
+// Keeps what carries data-poll moving: asks for its state every second, and reloads the page when it has ended.
+// What carries data-live is told whole parts of the page, which are put where data-part names them.
 (() => {
   const SECONDS = 1;
+  const known = new Map(); // part of the page -> what it shows
 
   async function follow(element) {
     for (;;) {
@@ -8,24 +10,32 @@
       if (document.hidden) continue;
       let job;
       try {
-        const answer = await fetch(element.dataset.poll, { headers: { Accept: "application/json" } });
+        const answer = await fetch(element.dataset.live || element.dataset.poll, { headers: { Accept: "application/json" } });
         if (!answer.ok) return;
         job = await answer.json();
       } catch {
         continue; // the server is away for a moment
       }
+      for (const [name, content] of Object.entries(job.parts || {})) {
+        const place = document.querySelector(`[data-part="${name}"]`);
+        if (place && known.get(place) !== content) {
+          place.innerHTML = content; // made by the hub, which escapes what it quotes
+          known.set(place, content);
+        }
+      }
       const bar = element.querySelector(".hub-bar i");
       if (bar) bar.style.width = `${job.progress}%`;
       const percent = element.querySelector(".hub-percent");
       if (percent) percent.textContent = `${job.progress}%`;
-      if (job.finished) {
+      const moved = element.dataset.status && element.dataset.status !== job.status;
+      if (job.finished || moved) {
         window.location.reload();
         return;
       }
     }
   }
 
-  const begin = () => document.querySelectorAll("[data-poll]").forEach(follow);
+  const begin = () => document.querySelectorAll('[data-poll], [data-live]:not([data-live=""])').forEach(follow);
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
   else begin();
 })();

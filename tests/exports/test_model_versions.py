@@ -1,0 +1,161 @@
+"""Models after their training: where they come from, what they are called, and which of two is better."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from exports import comparing
+from exports.errors import Unsuitable
+from exports.finetuning import submit
+from exports.models import FineTune, ModelTag, ModelVersion
+from labelhub.accounts.models import AuditEntry
+from labelhub.accounts.roles import Role
+from labelhub.jobs import worker
+from samples.models import Sample
+from tests.factories import make_annotation, make_batch, make_member, make_project
+
+from .training import batch_of, opinions, project_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def patience(settings):
+    settings.JOB_LEASE_SECONDS = 600
+
+
+def trained(batch, **more):
+    finetune = submit(batch, by=batch.created_by, again=True, **more)
+    worker.bring_to_end(finetune.job)
+    finetune.refresh_from_db()
+    assert finetune.status == "SUCCESS", finetune.error
+    return finetune.model_version
+
+
+def untrained(project, number):
+    batch = make_batch(project)
+    return ModelVersion.objects.create(project=project, version=number, finetune=FineTune.objects.create(batch=batch))
+
+
+def page_of(version):
+    return f"/admin/exports/modelversion/{version.pk}/change/"
+
+
+def press(client, version, button, name):
+    place = f"/admin/exports/modelversion/{version.pk}/{button}/"
+    return client.post(place, {"name": name, "_form_submitted": "True"})
+
+
+def test_a_tag_is_given_moved_and_taken_off_in_the_admin(client):
+    project = make_project()
+    first, second = untrained(project, 1), untrained(project, 2)
+    client.force_login(make_member(project, Role.MANAGER))
+    press(client, first, "tag", "prod")
+    press(client, second, "tag", "prod")
+    assert ModelTag.objects.get().version == second
+    assert "prod" in client.get(page_of(second)).content.decode()
+    press(client, second, "untag", "prod")
+    assert not ModelTag.objects.exists()
+    noted = AuditEntry.objects.filter(subject="modeltag").order_by("pk").values_list("action", "before", "after")
+    assert list(noted) == [
+        ("tag", "", str(first)),
+        ("tag", str(first), str(second)),
+        ("untag", str(second), ""),
+    ]
+
+
+def test_who_only_sees_the_project_moves_no_tag(client):
+    project = make_project()
+    version = untrained(project, 1)
+    client.force_login(make_member(project, Role.VIEWER))
+    assert press(client, version, "tag", "prod").status_code == 403
+    client.force_login(make_member(make_project(), Role.MANAGER))
+    assert press(client, version, "tag", "prod").status_code == 404
+    assert not ModelTag.objects.exists()
+
+
+def test_a_model_names_the_batch_the_samples_and_the_answers_it_is_made_of(client):
+    batch = batch_of(opinions(40))
+    for sample in Sample.objects.filter(project=batch.project)[:6]:
+        make_annotation(sample.task, label=sample.label_name)
+    version = trained(batch)
+    found = comparing.lineage(version)
+    assert (found["samples"], found["annotations"], found["annotators"]) == (40, 6, 6)
+    client.force_login(batch.created_by)
+    told = client.get(page_of(version)).content.decode()
+    assert f"batch {batch.short_id}" in told and "6 annotations by 6 people" in told and batch.sha256 in told
+
+
+def test_two_models_are_judged_by_the_same_texts(client):
+    project = project_of(opinions(30))
+    before = trained(batch_of([], project=project, ratios="0.8/0/0.2"))
+    grown = project_of(opinions(120))
+    batch = batch_of([], project=grown)
+    first, second = trained(batch, hyperparameters={"C": 0.001}), trained(batch)
+    found = comparing.compare(second, first)  # in whichever order they were chosen
+    assert found.versions == (first, second)
+    assert sum(found.agreement.values()) == second.metrics["n_test"]
+    assert found.metrics[1]["accuracy"] == second.metrics["accuracy"]
+    assert found.metrics[0]["accuracy"] == first.metrics["accuracy"]
+    assert found.metrics[0]["log_loss"] == first.metrics["log_loss"]
+    assert found.seen == (0, 0)
+    with pytest.raises(Unsuitable, match="questions of different projects"):
+        comparing.compare(before, first)
+
+    client.force_login(batch.created_by)
+    chosen = {"action": "compare", "_selected_action": [first.pk, second.pk]}
+    told = client.post("/admin/exports/modelversion/", chosen).content.decode()
+    assert "Both judged by the test part of" in told and "both right" in told and "Calibration error" in told
+    alone = client.post("/admin/exports/modelversion/", chosen | {"_selected_action": [first.pk]}, follow=True)
+    assert "Choose two models to compare." in alone.content.decode()
+
+
+def test_a_model_that_has_seen_the_test_is_found_out():
+    rows = list(opinions(60))
+    project = project_of(rows)
+    first = trained(batch_of([], project=project, ratios="0.9/0/0.1"))
+    second = trained(batch_of([], project=project, ratios="0.5/0/0.5", seed="other", allow_reexport=True))
+    found = comparing.compare(first, second)
+    assert found.seen[0] > 20
+    assert found.seen[1] == 0
+
+
+def test_a_model_that_lives_elsewhere_is_not_compared():
+    project = make_project()
+    first, second = untrained(project, 1), untrained(project, 2)
+    FineTune.objects.filter(pk=second.finetune_id).update(provider="openai")
+    second.finetune.refresh_from_db()
+    with pytest.raises(Unsuitable, match="lives at openai; only models trained here are compared"):
+        comparing.compare(first, second)
+
+
+def test_the_list_of_models_costs_the_same_for_one_and_for_many(client):
+    project = make_project()
+    untrained(project, 1)
+    client.force_login(make_member(project, Role.MANAGER))
+    client.get("/admin/exports/modelversion/")
+    with CaptureQueriesContext(connection) as one:
+        client.get("/admin/exports/modelversion/")
+    for number in range(2, 12):
+        untrained(project, number)
+    with CaptureQueriesContext(connection) as many:
+        client.get("/admin/exports/modelversion/")
+    assert len(many) == len(one)
+
+
+def test_the_list_of_fine_tunes_costs_the_same_for_one_and_for_many(client):
+    project = make_project()
+    client.force_login(make_member(project, Role.MANAGER))
+
+    def more(count):
+        for _ in range(count):
+            FineTune.objects.create(batch=make_batch(project), status="RUNNING", events=[{"message": "x"}] * 50)
+
+    more(1)
+    client.get("/admin/exports/finetune/")
+    with CaptureQueriesContext(connection) as one:
+        client.get("/admin/exports/finetune/")
+    more(10)
+    with CaptureQueriesContext(connection) as many:
+        client.get("/admin/exports/finetune/")
+    assert len(many) == len(one)
