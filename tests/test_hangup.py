@@ -59,13 +59,17 @@ def test_a_body_that_raises_is_cut_first_and_raises_on(connect):
 
 
 def test_a_body_that_ends_is_handed_on_and_closed():
-    closed = []
-    response = StreamingHttpResponse(iter([b"a", b"b"]))
-    response._resource_closers.append(lambda: closed.append(True))
+    class Body(list):
+        streaming, is_closed = True, False
+
+        def close(self):
+            self.is_closed = True
+
+    response = Body([b"a", b"b"])
     body = HangingUp(lambda environ, start: response)({"REMOTE_ADDR": "127.0.0.6"}, None)
-    assert list(body) == [b"a", b"b"]
+    assert list(body) == [b"a", b"b"] and not response.is_closed
     body.close()
-    assert closed == [True]
+    assert response.is_closed
 
 
 def test_an_answer_in_one_piece_is_left_as_it_is():
