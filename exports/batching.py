@@ -1,7 +1,6 @@
 """Batches: approved samples are gathered once, and written by a job to one file at a destination."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any, BinaryIO
 
 import structlog
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, Value
+from django.db.models import Exists, OuterRef, Q, Value
 from django.utils import timezone
 
 from labelhub import __version__
@@ -21,12 +20,13 @@ from labelhub.setwise import Ids, insert_select
 from samples.models import Project, Sample
 from samples.models.samples import SampleQuerySet
 
-from . import destinations, formats, rows, splits
+from . import bundle, destinations, files, formats, rows, splits
 from .context import label_map, projects_of, prompts_of
-from .errors import AlreadyExported, BadSplit, EmptyBatch, NotApproved, NotReady, WrongState
-from .files import File, writable
+from .errors import AlreadyExported, BadSplit, EmptyBatch, NoneFits, NotApproved, NotReady, Refusable, WrongState
+from .figures import figures_of_batch
+from .files import File
 from .formats import Context
-from .formats.context import LABELLED
+from .formats.checks import Figures, flaws_of
 from .formats.shape import Prompt
 from .models import Batch, BatchItem
 
@@ -88,10 +88,10 @@ def gather(
             destination=destination,
             created_by=by,
         )
-        _take(writable(within.approved(), shape), ids, batch)
+        _take(within.approved(), shape, ids, batch)
         _freeze(batch, shape)
         batch.job = queue.submit("exports.write_batch", {"batch": batch.pk}, by=by)
-        batch.save(update_fields=["project", "sample_count", "label_map", "path", "job"])
+        batch.save(update_fields=["project", "sample_count", "label_map", "path", "warnings", "job"])
         audit.record(batch, "gather", by=by, after=State.QUEUED)
     return batch
 
@@ -103,8 +103,11 @@ def _described(ids):
     return {"ids": kept} if len(kept) <= IDS_KEPT else {"ids": {"count": len(kept), "from": kept[0], "to": kept[-1]}}
 
 
-def _take(approved, ids, batch):
-    """Claim the samples: one statement, in which the database sees to it that nobody else has them."""
+def _take(approved, shape, ids, batch):
+    """Claim the samples: one statement, in which the database sees to it that nobody else has them.
+
+    What the format cannot hold is left out with a warning; where it was asked for by id, or is all there is, NoneFits.
+    """
     wanted = None if ids is None else {id for id in ids if 0 < id <= LARGEST_ID}
     free = approved
     if wanted is not None:
@@ -112,7 +115,13 @@ def _take(approved, ids, batch):
     elif not batch.allows_reexport:
         free = free.filter(~Exists(BatchItem.objects.claims().filter(sample=OuterRef("pk"))))
     # Everybody in the same order: of two who take the same samples one waits, and never both for each other.
-    in_order = free.order_by("pk")
+    fits = files.fitting(free, shape)
+    left_out = free.none() if shape.takes is None else free.exclude(fits)  # a sample has a label, whatever its type
+    if wanted is not None and (unfit := list(left_out.values_list("pk", flat=True)[:IDS_KEPT])):
+        raise NoneFits(f"{files.holds(shape)}, not {_listed(unfit)}", takes=files.taken(shape), ids=unfit)
+    if number := left_out.count():
+        batch.warnings = [f"left out: {number:,} samples; {files.holds(shape)}"]
+    in_order = free.filter(fits).order_by("pk")
     batch.sample_count = insert_select(
         BatchItem,
         in_order,
@@ -126,6 +135,8 @@ def _take(approved, ids, batch):
     )
     if ids is not None and batch.sample_count < len(set(ids)):
         raise _missing(set(ids), free, batch)
+    if not batch.sample_count and batch.warnings:
+        raise NoneFits(f"{files.holds(shape)}; none of what was selected is", takes=files.taken(shape))
     if not batch.sample_count:
         raise EmptyBatch("nothing to export: no approved sample that no other batch carries was selected")
 
@@ -165,7 +176,8 @@ def _samples_of(batch):
 
 def _path(batch, digits):
     """`export/550e8400.jsonl`: so many digits of the uuid; all of them only where the eight are another file's."""
-    extension = "zip" if batch.ratios else formats.get(batch.format).extension
+    shape = formats.get(batch.format)
+    extension = files.extension(shape, batch.options, is_split=bool(batch.ratios))
     return f"{FOLDER}/{batch.uuid.hex[:digits]}.{extension}"
 
 
@@ -200,7 +212,9 @@ def write(batch: Batch, progress: Progress) -> None:
         remaining = batch.sample_count - withdrawn
         if batch.ratios:
             _deal(batch, partial(progress, 0, remaining, "dealing the split"))
-        file = _file_of(batch, lambda done, part: progress(done, remaining, f"writing {part}"))
+        figures = figures_of_batch(batch)
+        warnings = [*batch.warnings, *_checked(batch, figures)]
+        file = _file_of(batch, figures, lambda done, part: progress(done, remaining, f"writing {part}"))
         draft = destinations.draft(storage, batch.path)
         undo.callback(draft.abandon)
         for chunk in file.chunks():
@@ -208,7 +222,7 @@ def write(batch: Batch, progress: Progress) -> None:
         if file.rows != remaining:
             raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
         finished_at = timezone.now()
-        manifest = _manifest(batch, file, withdrawn=withdrawn, finished_at=finished_at)
+        manifest = _manifest(batch, file, figures, withdrawn=withdrawn, finished_at=finished_at, warnings=warnings)
         note = destinations.draft(storage, manifest_path(batch))
         undo.callback(note.abandon)
         note.write(_readable(manifest))
@@ -223,6 +237,7 @@ def write(batch: Batch, progress: Progress) -> None:
                 sample_count=remaining,
                 label_map=file.context.labels,
                 manifest=manifest,
+                warnings=warnings,
                 error="",
                 finished_at=finished_at,
             )
@@ -289,32 +304,29 @@ def _reported(identities, report):
         yield identity
 
 
-def _file_of(batch, report):
+def _checked(batch: Batch, figures: Figures) -> list[str]:
+    """What is worth a warning; Refusable where the format's consumer would not take the file."""
+    flaws = flaws_of(formats.get(batch.format).checks, figures)
+    if fatal := [flaw.said for flaw in flaws if flaw.is_fatal]:
+        raise Refusable("; ".join(fatal), flaws=fatal)
+    return [flaw.said for flaw in flaws]
+
+
+def _file_of(batch, figures, report):
     shape = formats.get(batch.format)
     prompts = {}
     if shape.uses(Prompt):
         prompts = prompts_of([batch.project_id] if batch.project_id else projects_of(_samples_of(batch)))
-    context = Context(labels=dict(batch.label_map), prompts=prompts)
+    context = Context(labels=dict(batch.label_map), prompts=prompts, types=figures.types)
     splits_used = (Split.TRAIN, Split.VAL, Split.TEST) if batch.ratios else (Split.WHOLE,)
     parts = {split.label: rows.walk_part(batch, split) for split in splits_used}
-    return File(shape, parts, context, batch.options, report)
+    notes = partial(bundle.notes_of_batch, batch, figures) if batch.options.get("bundle") else files.no_notes
+    return File(shape, parts, context, batch.options, report, notes)
 
 
-def _label_counts(batch) -> dict[str, dict[str, int]]:
-    """How many rows of each part carry each label, the most frequent first; nothing for answers in free text."""
-    verdicts = batch.items.filter(sample__type__in=LABELLED).exclude(sample__label_name=None).order_by()
-    grouped = verdicts.values_list("split", "sample__label_name", "sample__label_names").annotate(rows=Count("pk"))
-    counts: dict[str, Counter[str]] = {split.label: Counter() for split in Split}
-    for split, name, names, number in grouped.iterator():
-        for label in [name] if names is None else names:
-            counts[Split(split).label][label] += number
-    return {part: dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))) for part, found in counts.items()}
-
-
-def _manifest(batch, file, *, withdrawn, finished_at):
+def _manifest(batch, file, figures, *, withdrawn, finished_at, warnings):
     """Everything needed to explain the file or to make it again."""
     name = batch.path.rpartition("/")[2]
-    labels = _label_counts(batch)
     return {
         "batch": str(batch.uuid),
         "project": batch.project and batch.project.name,
@@ -322,6 +334,7 @@ def _manifest(batch, file, *, withdrawn, finished_at):
         "allows_reexport": batch.allows_reexport,
         "samples": file.rows,
         "withdrawn": withdrawn,
+        "warnings": warnings,
         "format": batch.format,
         "options": batch.options,
         "split": batch.ratios
@@ -338,17 +351,7 @@ def _manifest(batch, file, *, withdrawn, finished_at):
             "bytes": file.whole.bytes,
             "sha256": file.whole.sha256,
         },
-        "parts": [
-            {
-                "name": file.member(part) if file.is_split else name,
-                "part": part,
-                "rows": tally.rows,
-                "bytes": tally.bytes,
-                "sha256": tally.sha256,
-                "labels": labels[part],
-            }
-            for part, tally in file.parts.items()
-        ],
+        "parts": bundle.parts_of(file, figures, name),
         "software": {"name": "LabelHub", "version": __version__},
         "created_by": batch.created_by and batch.created_by.get_username(),
         "created_at": _moment(batch.created_at),

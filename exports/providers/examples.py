@@ -43,15 +43,15 @@ class Examples:
 def train_and_test(batch) -> tuple[Examples, Examples]:
     """What to learn from and what to be judged by: the batch's own parts, or, of a file in one piece, a fifth held out."""
     with _opened(batch) as file:
-        if batch.ratios is None:
+        if batch.ratios is None and not batch.path.endswith(".zip"):
             return held_out(_examples(file, name=batch.path, batch=batch), seed=batch.seed)
         with zipfile.ZipFile(file) as archive:
             members = {PurePosixPath(name).stem: name for name in archive.namelist()}
             parts = []
-            for part in ("train", "test"):
+            for part in ("train", "test") if batch.ratios else ("data",):
                 with archive.open(members[part]) as member:
                     parts.append(_examples(member, name=members[part], batch=batch))
-    return parts[0], parts[1]
+    return (parts[0], parts[1]) if batch.ratios else held_out(parts[0], seed=batch.seed)
 
 
 def held_out(examples: Examples, *, seed: str) -> tuple[Examples, Examples]:

@@ -1,5 +1,6 @@
 """What the database writes is to the byte what the reference in Python writes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis.extra.django import TestCase
 from exports import formats, rows
 from exports.context import context_of
 from exports.formats import sql
+from exports.formats.shape import in_sql, resolved
 from samples.models import Label, Sample, Task
 from tests.factories import make_project, make_sample, make_settled_task, make_task
 
@@ -37,7 +39,15 @@ moments = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).m
 locales = st.sampled_from(["fr", "en", "zh", "de-AT", "xx"])
 
 
+def with_options(format, options):
+    return replace(format, shape=resolved(format.shape, options))
+
+
+IN_SQL = [name for name in formats.names() if in_sql(with_options(formats.get(name), {}))]
+
+
 def by_the_database(walk, format, context, options):
+    format = with_options(format, options)
     record = sql.compiled(format, context, rows.scope_of(walk, format), rows.dialect_of(walk), options)
     assert record is not None
 
@@ -76,9 +86,11 @@ class AnyText(TestCase):
             Sample.objects.filter(pk=sample.pk).update(
                 content=content, label_name=label, label=None, confidence=share, validated_at=moment, locale=locale
             )
-        for name in formats.names():
+        for name in IN_SQL:
             check(Sample.objects.filter(project=self.project), name)
         check(Sample.objects.filter(project=self.project), "csv", {"guard_formulas": True})
+        for name in ("openai", "sharegpt", "alpaca"):
+            check(Sample.objects.filter(project=self.project), name, {"system_prompt": values[0][0]})
 
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.lists(texts, min_size=1, max_size=4, unique=True), min_size=3, max_size=3))
@@ -87,12 +99,12 @@ class AnyText(TestCase):
             Sample.objects.filter(pk=sample.pk).update(
                 label_name=", ".join(names), label_names=names, label=None, type="MULTI_LABEL"
             )
-        for name in formats.names():
+        for name in IN_SQL:
             check(Sample.objects.filter(project=self.project), name)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", formats.names())
+@pytest.mark.parametrize("name", IN_SQL)
 def test_tasks_without_a_verdict_and_answers_in_free_text(name):
     project = make_project()
     make_settled_task(project, "settled")
