@@ -120,7 +120,7 @@ def _take(approved, shape, ids, batch):
     if wanted is not None and (unfit := list(left_out.values_list("pk", flat=True)[:IDS_KEPT])):
         raise NoneFits(f"{files.holds(shape)}, not {_listed(unfit)}", takes=files.taken(shape), ids=unfit)
     if number := left_out.count():
-        batch.warnings = [f"left out: {number:,} samples; {files.holds(shape)}"]
+        batch.warnings = [files.left_out(shape, number, left_out)]
     in_order = free.filter(fits).order_by("pk")
     batch.sample_count = insert_select(
         BatchItem,

@@ -66,7 +66,8 @@ def croissant(format: Format, context: Context, parts: Sequence[Mapping[str, Any
     if isinstance(format, Folders):
         return described | {"distribution": [], "recordSet": []}
     features = features_of(format, context)
-    record_sets = [_records(format, part, features) for part in parts if part["rows"]] if features else []
+    columns = {name: type for name, feature in features.items() if (type := _type(feature))}
+    record_sets = [_records(format, part, columns) for part in parts if part["rows"]] if columns else []
     return described | {"distribution": [_file(format, part) for part in parts], "recordSet": record_sets}
 
 
@@ -95,29 +96,31 @@ def _encoding(format: Format) -> str:
     raise TypeError(f"no encoding for {type(format).__name__}")
 
 
-def _records(format: Format, part: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+def _records(format: Format, part: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     name = "samples" if part["part"] == "whole" else part["part"]
-    fields = list(_fields(format, part["name"], name, features))
+    fields = list(_fields(format, part["name"], name, columns))
     return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
 
 
-def _fields(format: Format, file: str, records: str, features: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name, feature in features.items():
+def _fields(format: Format, file: str, records: str, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for name, type in columns.items():
         extract = {"jsonPath": f"$[*].{name}"} if isinstance(format, Array) else {"column": name}
         yield {
             "@type": "cr:Field",
             "@id": f"{records}/{name}",
             "name": name,
-            "dataType": _type(feature),
+            "dataType": type,
             "source": {"fileObject": {"@id": file}, "extract": extract},
         }
 
 
-def _type(feature: Any) -> str:
-    """What a field holds; lists and objects, which not every reader opens, are told as their text."""
+def _type(feature: Any) -> str | None:
+    """What a field holds, or each of its values; None for objects, which the readers of Croissant 1.0 trip over."""
     match feature:
+        case {"_type": "Sequence", "feature": inner}:
+            return _type(inner)
         case {"_type": "Value", "dtype": dtype}:
             return "sc:DateTime" if dtype.startswith("timestamp") else TYPES[dtype]
         case {"_type": "ClassLabel"}:
             return "sc:Integer"
-    return "sc:Text"
+    return None

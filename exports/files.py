@@ -207,3 +207,11 @@ def holds(format: Format) -> str:
     """What `format` takes, for a sentence: "coco holds IMAGE_CLASSIFICATION with a stored image"."""
     only = "samples with a label" if format.takes is None else " or ".join(taken(format))
     return f"{format.name} holds {only}{' with an image stored here' if isinstance(format, Folders) else ''}"
+
+
+def left_out(format: Format, number: int, samples: QuerySet) -> str:
+    """A warning that `number` samples are not in the file, with the first of them."""
+    names = [" ".join(content.split())[:80] for content in samples.values_list("content", flat=True)[:3]]
+    return (
+        f"left out: {number:,} sample{'s' * (number != 1)}; {holds(format)}: {', '.join(names)}{', …' * (number > 3)}"
+    )

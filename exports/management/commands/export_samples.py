@@ -45,7 +45,7 @@ class Command(BaseCommand):
         chosen = {name: value for name, value in asked.items() if value not in (None, False)}
         try:
             file = files.file_of(samples, format=format, ratios=split, seed=seed, stratify=stratify, options=chosen)
-            self.warn(files.writable(samples, file.format), file, out_of=samples.count())
+            self.warn(samples, file)
             write(file, output)
         except Fact as fact:
             raise CommandError(fact.message) from fact
@@ -53,12 +53,13 @@ class Command(BaseCommand):
             raise CommandError(f"{output} cannot be written: {error.strerror}") from error
         self.report(file, output)
 
-    def warn(self, chosen, file, *, out_of):
+    def warn(self, samples, file):
         """What a batch would be refused for, or warned of; a plain export is written all the same."""
-        figures = figures_of_rows(chosen)
+        figures = figures_of_rows(files.writable(samples, file.format))
         said = [flaw.said for flaw in flaws_of(file.format.checks, figures)]
-        if out_of > figures.rows:
-            said.insert(0, f"left out: {out_of - figures.rows:,} samples; {files.holds(file.format)}")
+        if number := samples.count() - figures.rows:
+            unfit = samples.exclude(files.fitting(samples, file.format))
+            said.insert(0, files.left_out(file.format, number, unfit))
         for warning in said:
             self.stderr.write(f"warning: {warning}")
 
