@@ -206,7 +206,7 @@ def taken(format: Format) -> list[str]:
 def holds(format: Format) -> str:
     """What `format` takes, for a sentence: "coco holds IMAGE_CLASSIFICATION with a stored image"."""
     only = "samples with a label" if format.takes is None else " or ".join(taken(format))
-    return f"{format.name} holds {only}{' with an image stored here' if isinstance(format, Folders) else ''}"
+    return f"the format {format.name} holds {only}{' with an image stored here' if isinstance(format, Folders) else ''}"
 
 
 def left_out(format: Format, number: int, samples: QuerySet) -> str:

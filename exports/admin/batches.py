@@ -7,7 +7,7 @@ from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
@@ -44,6 +44,11 @@ def download(request, batch: Batch):
     return response
 
 
+def sentence_of(warning: str) -> str:
+    """With a capital and a full stop, as people read it."""
+    return f"{warning[:1].upper()}{warning[1:].rstrip('.')}."
+
+
 def parts_of(batch: Batch) -> dict[int, int]:
     """How many samples were dealt into each part."""
     return dict(batch.items.order_by().values_list("split").annotate(Count("pk")))
@@ -76,9 +81,20 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     fieldsets = [
         (
             None,
-            {"fields": ["state_badge", "progress", "error", "format_title", "project_shown", "sample_count", "parts"]},
+            {
+                "fields": [
+                    "state_badge",
+                    "progress",
+                    "error",
+                    "shown_warnings",
+                    "format_title",
+                    "project_shown",
+                    "sample_count",
+                    "parts",
+                ]
+            },
         ),
-        ("File", {"fields": ["size", "sha256", "destination", "path", "shown_warnings"]}),
+        ("File", {"fields": ["size", "sha256", "destination", "path"]}),
         (
             "What was asked for",
             {"fields": ["split", "seed", "is_stratified", "allows_reexport", "shown_options", "shown_selection"]},
@@ -91,9 +107,12 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     ]  # fmt: skip
 
     state_badge = badge("state")
-    shown_warnings = json_field("warnings")
     shown_options = json_field("options")
     shown_selection = json_field("selection")
+
+    @display(description="Warnings")
+    def shown_warnings(self, batch):
+        return format_html_join("", "<p>{}</p>", ((sentence_of(warning),) for warning in batch.warnings))
 
     def get_queryset(self, request):
         return super().get_queryset(request).defer("manifest")

@@ -28,6 +28,7 @@ from .trl_preference import trl_preference
 
 __all__ = [
     "COLUMNS",
+    "MENU",
     "Columnar",
     "Context",
     "Folders",

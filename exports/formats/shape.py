@@ -124,11 +124,13 @@ class Words:
 
 
 Option = Switch | Words
+LICENSE = Words("Licence for the card, as cc-by-4.0", most=60)
+SYSTEM_PROMPT = Words("System prompt, before every conversation", most=20_000)
 BUNDLE: Mapping[str, Option] = {
     "bundle": Switch("With a dataset card (README.md), croissant.json and the manifest, in a ZIP"),
-    "license": Words("Licence for the card, as cc-by-4.0", most=60),
+    "license": LICENSE,
 }
-SYSTEM: Mapping[str, Option] = {"system_prompt": Words("System prompt, before every conversation", most=20_000)}
+SYSTEM: Mapping[str, Option] = {"system_prompt": SYSTEM_PROMPT}
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,8 @@ def test_mlcroissant_validates_the_bundle_and_reads_its_records(reviews, format,
     folder = unzipped(data, tmp_path / "data")
     dataset = mlc.Dataset(jsonld=str(folder / "croissant.json"))
     assert not dataset.metadata.ctx.issues.errors
-    if format == "qianfan":
-        return  # a line is a list there, which Croissant has no words for
+    if format in ("qianfan", "openai"):
+        return  # lists and objects, for which its reader has no words: the files are described, their columns are not
     records = list(dataset.records("test"))
     assert len(records) == 4
     values = {key.rpartition("/")[2]: value for key, value in records[0].items()}
@@ -354,7 +354,7 @@ def test_images_that_are_only_addresses_are_left_out_with_a_warning_and_stay_fre
     batch, data = written(pictures, format="imagefolder", allow_reexport=False)
     assert batch.sample_count == 10
     assert batch.warnings[0] == (
-        "left out: 1 sample; imagefolder holds IMAGE_CLASSIFICATION with an image stored here: "
+        "left out: 1 sample; the format imagefolder holds IMAGE_CLASSIFICATION with an image stored here: "
         "https://example.org/1.jpg"
     )
     assert not far.batch_items.exists()
