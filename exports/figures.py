@@ -1,9 +1,11 @@
 """What is about to be written, in figures: a few statements of the database, whatever the number of rows."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import Case, Count, F, Func, Q, QuerySet, Sum, TextField, Value, When
+from django.db.models.lookups import Exact
 
 from .formats.checks import Figures, Part
 from .formats.context import LABELLED
@@ -14,14 +16,15 @@ BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 MOST_COMPARED = 100_000  # rows whose texts are compared; it takes a second there, and memory for every text
 
 
-class Blank(Func):
+class Bare(Func):
     """A text without its leading white space."""
 
     function = "LTRIM"
     output_field = TextField()
 
-    def __init__(self, name: str):
-        super().__init__(F(name), Value(BLANKS))
+
+def _is_blank(name: str) -> Exact:
+    return Exact(Bare(F(name), Value(BLANKS)), Value(""))
 
 
 def figures_of_batch(batch: Batch) -> Figures:
@@ -38,13 +41,13 @@ def figures_of_rows(rows: QuerySet) -> Figures:
 def _figures(rows: QuerySet, *, at: str, split: str | None, names: list[str]) -> Figures:
     found: dict[str, dict[str, Any]] = {name: defaultdict(int, labels=Counter()) for name in names}
     types = set()
-    for part, type, name, several, counts in _grouped(rows, at, split):
+    for part, type, name, several, number in _grouped(rows, at, split):
         types.add(type)
-        figures = found[part]
-        for what, number in counts.items():
-            figures[what] += number
+        found[part]["rows"] += number
         for label in ([name] if several is None else several) if type in LABELLED and name is not None else []:
-            figures["labels"][label] += counts["rows"]
+            found[part]["labels"][label] += number
+    for part, has_text, number in _blank(rows, at, split):
+        found[part]["blank_answers" if has_text else "blank_contents"] += number
     parts = {name: Part(**figures | {"labels": _in_order(figures["labels"])}) for name, figures in found.items()}
     total = sum(part.rows for part in parts.values())
     return Figures(parts, frozenset(types), **(_repeats(rows, at, split) if total <= MOST_COMPARED else {}))
@@ -54,25 +57,31 @@ def _in_order(labels: Counter) -> dict[str, int]:
     return dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _grouped(rows: QuerySet, at: str, split: str | None):
-    """(part, type, label, labels, counts) of each group of rows alike in these."""
+def _grouped(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
+    """(part, type, label, labels, rows) of each group of rows alike."""
     of_labels = {f"{at}type__in": sorted(LABELLED)}
     groups = rows.order_by().annotate(
         in_part=F(split) if split else Value(0),
         of_type=F(f"{at}type"),
         name=Case(When(**of_labels, then=F(f"{at}label_name"))),
         names=Case(When(**of_labels, then=F(f"{at}label_names"))),
-        bare_content=Blank(f"{at}content"),
-        bare_answer=Blank(f"{at}label_name"),
     )
-    groups = groups.values_list("in_part", "of_type", "name", "names").annotate(
-        rows=Count("pk"),
-        blank_contents=Count("pk", filter=Q(bare_content="")),
-        blank_answers=Count("pk", filter=Q(bare_answer="")),
+    for part, *group in groups.values_list("in_part", "of_type", "name", "names").annotate(rows=Count("pk")).iterator():
+        yield BatchItem.Split(part).label, *group
+
+
+def _blank(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
+    """(part, whether there is a text to the blank answer, rows) of each group; a row without a text counts for that alone.
+
+    A statement of its own: to group by it, SQLite would sort every row of the batch a second time.
+    """
+    blank_content = _is_blank(f"{at}content")
+    groups = rows.order_by().filter(Q(blank_content) | Q(_is_blank(f"{at}label_name")))
+    groups = groups.annotate(
+        in_part=F(split) if split else Value(0), has_text=Case(When(Q(blank_content), then=0), default=1)
     )
-    for part, type, name, names, *counts in groups.iterator():
-        said = dict(zip(("rows", "blank_contents", "blank_answers"), counts, strict=True))
-        yield BatchItem.Split(part).label, type, name, names, said
+    for part, *group in groups.values_list("in_part", "has_text").annotate(rows=Count("pk")):
+        yield BatchItem.Split(part).label, *group
 
 
 def _repeats(rows: QuerySet, at: str, split: str | None) -> dict[str, int]:

@@ -12,7 +12,7 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class Part:
-    """What is known of a part: its rows, those whose text or answer is blank, how many rows carry each label."""
+    """What is known of a part: its rows, how many have no text, how many others no answer, and how many carry each label."""
 
     rows: int = 0
     blank_contents: int = 0

@@ -76,10 +76,11 @@ def test_texts_that_stand_in_several_places_are_counted():
 def test_what_python_calls_white_space_is_blank_to_the_database(blank):
     assert not blank.strip() and all(character in BLANKS for character in blank)
     project = make_project()
-    empty, full = make_sample(project), make_sample(project, " x\u3000")
-    Sample.objects.filter(pk=empty.pk).update(content=blank, label_name=blank)
+    empty, unanswered, full = make_sample(project), make_sample(project), make_sample(project, " x\u3000")
+    Sample.objects.filter(pk=empty.pk).update(content=blank)
+    Sample.objects.filter(pk=unanswered.pk).update(label_name=blank)
     assert figures_of_rows(Sample.objects.all()).parts == {
-        "whole": Part(2, blank_contents=1, blank_answers=1, labels={blank: 1, "Positif": 1})
+        "whole": Part(3, blank_contents=1, blank_answers=1, labels={"Positif": 2, blank: 1})
     }
     assert full
 
@@ -98,7 +99,7 @@ def test_the_figures_of_a_batch_are_told_by_part_in_a_few_queries(django_assert_
     )
     first, second = batch.items.filter(sample__content="twice")
     type(first).objects.filter(pk=second.pk).update(split=3)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         figures = figures_of_batch(batch)
     assert {name: part.rows for name, part in figures.parts.items()} == {"train": 22, "val": 0, "test": 1}
     assert figures.parts["train"].labels == {"Positif": 11, "Négatif": 10, "joie": 1, "peur": 1}
