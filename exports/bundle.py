@@ -137,7 +137,7 @@ def _made_by(samples: QuerySet[Sample], projects: list[Project]) -> Iterator[str
     )
     told = samples.aggregate(sure=Avg("confidence"), reviewers=Count("reviewed_by", distinct=True))
     if said["answers"]:
-        yield f"{said['answers']:,} answers of {said['people']} annotators stand behind the labels."
+        yield f"Answers behind the labels: {said['answers']:,}. Annotators: {said['people']:,}."
     else:
         yield "The labels were imported; nobody has annotated the samples here."
     for rule, needed, threshold in sorted(
@@ -147,4 +147,4 @@ def _made_by(samples: QuerySet[Sample], projects: list[Project]) -> Iterator[str
         yield f"Consensus: {title}, {needed} answers needed, a share of at least {threshold:g}."
     if told["sure"] is not None:
         yield f"The mean share of the votes behind a label is {told['sure']:.2f}."
-    yield f"Every sample was approved in review, by {told['reviewers']} reviewers in all."
+    yield f"Every sample was approved in review. Reviewers: {told['reviewers']:,}."

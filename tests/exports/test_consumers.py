@@ -140,7 +140,8 @@ def test_the_card_is_one_the_hub_reads_and_counts_the_labels(reviews):
     from huggingface_hub import DatasetCard
 
     make_annotation(Task.objects.first(), label="Positif")
-    _, data = written(reviews, format="huggingface", ratios=SPLIT, options={"bundle": True, "license": "cc-by-4.0"})
+    options = {"bundle": True, "license": "cc-by-4.0"}
+    _, data = written(reviews, format="huggingface", ratios=SPLIT, stratify=True, options=options)
     text = ZipFile(io.BytesIO(data)).read("README.md").decode()
     card = DatasetCard(text)
     said = card.data.to_dict()
@@ -148,7 +149,7 @@ def test_the_card_is_one_the_hub_reads_and_counts_the_labels(reviews):
     assert said["task_categories"] == ["text-classification"]
     assert said["dataset_info"]["features"][2]["dtype"] == {"class_label": {"names": {"0": "Positif", "1": "Négatif"}}}
     assert "| 0 | Positif | 16 | 2 | 2 |" in text
-    assert "1 answers of 1 annotators stand behind the labels." in text
+    assert "Answers behind the labels: 1. Annotators: 1." in text
 
 
 # Croissant -------------------------------------------------------------------------------------------------------------
