@@ -147,4 +147,7 @@ def _made_by(samples: QuerySet[Sample], projects: list[Project]) -> Iterator[str
         yield f"Consensus: {title}, {needed} answers needed, a share of at least {threshold:g}."
     if told["sure"] is not None:
         yield f"The mean share of the votes behind a label is {told['sure']:.2f}."
-    yield f"Every sample was approved in review. Reviewers: {told['reviewers']:,}."
+    if samples.exclude(status=Sample.Status.APPROVED).exists():  # a plain export may take others
+        yield "Not every sample was approved in review."
+    else:
+        yield f"Every sample was approved in review. Reviewers: {told['reviewers']:,}."

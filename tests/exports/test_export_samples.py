@@ -106,6 +106,14 @@ def test_a_bundle_is_a_zip_with_a_card_and_the_options_are_those_of_the_format(p
     assert not (tmp_path / "other.jsonl").exists()
 
 
+def test_the_card_does_not_call_approved_what_is_not(project, tmp_path):
+    make_sample(project, "encore", status="PENDING")
+    for status, said in (("APPROVED", b"Every sample was approved"), ("PENDING", b"Not every sample was approved")):
+        export(tmp_path / f"{status}.zip", status=status, bundle=True)
+        with ZipFile(tmp_path / f"{status}.zip") as archive:
+            assert said in archive.read("README.md")
+
+
 def test_what_a_batch_would_be_refused_for_is_a_warning_here(tmp_path):
     make_samples(4, make_project("reviews"))
     complaints = io.StringIO()
