@@ -24,9 +24,9 @@ from samples.models import Dataset, Project, Task
 from samples.models.samples import SampleQuerySet
 from samples.models.tasks import TaskQuerySet
 
-from . import compression, dealing, destinations, formats, rows, splits
+from . import bundle, compression, dealing, destinations, files, formats, rows, splits
 from .carried import CarriedTasks, carried_by, parts_of
-from .context import label_map, projects_of, prompts_of
+from .context import label_map, projects_of, prompts_of, types_of
 from .errors import (
     AlreadyExported,
     BadCompression,
@@ -34,13 +34,17 @@ from .errors import (
     BadSplit,
     EmptyBatch,
     InShards,
+    NoneFits,
     NotApproved,
     NotReady,
+    Refusable,
     UnknownTasks,
     WrongState,
 )
+from .figures import figures_of_file
 from .files import File, writable
-from .formats import Context, Format
+from .formats import Columnar, Context, Format
+from .formats.checks import Figures, flaws_of
 from .formats.shape import Prompt
 from .models import Batch, BatchItem
 
@@ -89,7 +93,7 @@ def gather(
         batch = asked.batch(by=by, project=project, allows_reexport=allow_reexport)
         batch.selection = _described(selection, ids, since, FREE)
         batch.save()
-        _take(writable(within.approved(), asked.shape), ids, batch)
+        _take(within.approved(), asked.shape, ids, batch)
         _freeze(batch, asked.shape, carried_by(batch).rows())
         _submit(batch, "gather", by=by)
     return batch
@@ -166,12 +170,24 @@ class Asked:
         if self.shards is not None and not (type(self.shards) is int and 1 <= self.shards <= MOST_SHARDS):
             raise BadShards(f"shards is a whole number from 1 to {MOST_SHARDS}, not {self.shards!r}")
         compression.check(self.compression)
-        if self.compression != "none" and self.shares is not None and self.shards is None:
-            raise BadCompression(
-                "the parts of a split go into a ZIP, which is compressed already: ask for none, or for shards"
-            )
+        self._check_archive()
         self.destination = self.destination or destinations.default()
         destinations.storage_of(self.destination)
+
+    def _check_archive(self):
+        """A ZIP is compressed already, and is one file; only a split can be had in shards instead."""
+        options = self.options or {}
+        if self.shards is not None and files.is_archive(self.shape, options, is_split=False):
+            raise BadShards(
+                f"{self.shape.name}{' in a bundle' if options.get('bundle') else ''} is one ZIP, not shards"
+            )
+        is_archive = files.is_archive(self.shape, options, is_split=self.shares is not None)
+        if self.compression != "none" and is_archive and self.shards is None:
+            raise BadCompression(
+                "the parts of a split go into a ZIP, which is compressed already: ask for none, or for shards"
+                if self.shares is not None
+                else f"the file is a ZIP, which is compressed already: ask for no {self.compression}"
+            )
 
     def batch(self, *, by, **fields) -> Batch:
         """The batch, not saved yet."""
@@ -213,7 +229,7 @@ def _within(chosen: QuerySet, *, by, project):
 def _submit(batch, action, *, by):
     """Have the batch written; its state and its audit row say so."""
     batch.job = queue.submit("exports.write_batch", {"batch": batch.pk}, by=by)
-    batch.save(update_fields=["project", "sample_count", "label_map", "path", "job"])
+    batch.save(update_fields=["project", "sample_count", "label_map", "path", "warnings", "job"])
     audit.record(batch, action, by=by, after=State.QUEUED)
 
 
@@ -235,15 +251,24 @@ def _described(selection, ids, since, everything):
     return said if since is None else {**said, "since": str(since.uuid)}
 
 
-def _take(approved, ids, batch):
-    """Claim the samples: one statement, in which the database sees to it that nobody else has them."""
+def _take(approved, shape, ids, batch):
+    """Claim the samples: one statement, in which the database sees to it that nobody else has them.
+
+    What the format cannot hold is left out with a warning; where it was asked for by id, or is all there is, NoneFits.
+    """
     free = approved
     if ids is not None:
         free = free.filter(pk__in=Ids(sorted(_possible(ids))))
     elif not batch.allows_reexport:
         free = free.filter(~Exists(BatchItem.objects.claims().filter(sample=OuterRef("pk"))))
     # Everybody in the same order: of two who take the same samples one waits, and never both for each other.
-    in_order = free.order_by("pk")
+    fits = files.fitting(free, shape)
+    left_out = free.none() if shape.takes is None else free.exclude(fits)  # a sample has a label, whatever its type
+    if ids is not None and (unfit := list(left_out.values_list("pk", flat=True)[:IDS_KEPT])):
+        raise NoneFits(f"{files.holds(shape)}, not {_listed(unfit)}", takes=files.taken(shape), ids=unfit)
+    if number := left_out.count():
+        batch.warnings = [files.left_out(shape, number, left_out)]
+    in_order = free.filter(fits).order_by("pk")
     batch.sample_count = insert_select(
         BatchItem,
         in_order,
@@ -257,6 +282,8 @@ def _take(approved, ids, batch):
     )
     if ids is not None and batch.sample_count < len(set(ids)):
         raise _missing(set(ids), free, batch)
+    if not batch.sample_count and batch.warnings:
+        raise NoneFits(f"{files.holds(shape)}; none of what was selected is", takes=files.taken(shape))
     if not batch.sample_count:
         raise EmptyBatch("nothing to export: no approved sample that no other batch carries was selected")
 
@@ -301,8 +328,7 @@ def _path(batch, digits):
     if batch.is_sharded:
         return f"{FOLDER}/{batch.uuid.hex[:digits]}/{MANIFEST}"
     shape = formats.get(batch.format)
-    plain = f"{shape.extension}{compression.SUFFIXES[batch.compression]}"
-    extension = "zip" if batch.ratios or shape.is_zipped else plain
+    extension = files.extension(shape, batch.options, is_split=bool(batch.ratios), compression=batch.compression)
     return f"{FOLDER}/{batch.uuid.hex[:digits]}.{extension}"
 
 
@@ -346,8 +372,9 @@ def write(batch: Batch, progress: Progress) -> None:
         if file.rows != remaining and batch.carries == Batch.Carries.SAMPLES:
             raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
         finished_at = timezone.now()
+        warnings = warnings_of(batch, figures_of_file(batch, file))
         withdrawn = batch.sample_count - file.rows
-        manifest = _manifest(batch, file, withdrawn=withdrawn, finished_at=finished_at)
+        manifest = _manifest(batch, file, withdrawn=withdrawn, finished_at=finished_at, warnings=warnings)
         note = destinations.draft(storage, manifest_path(batch))
         undo.callback(note.abandon)
         note.write(readable(manifest))
@@ -362,6 +389,7 @@ def write(batch: Batch, progress: Progress) -> None:
                 sample_count=file.rows,
                 label_map=file.context.labels,
                 manifest=manifest,
+                warnings=warnings,
                 error="",
                 finished_at=finished_at,
             )
@@ -425,6 +453,14 @@ def let_go(batch):
     return remaining
 
 
+def warnings_of(batch: Batch, figures: Figures) -> list[str]:
+    """What is worth a warning, after what was said of the selection; Refusable where no consumer would take the file."""
+    flaws = flaws_of(formats.get(batch.format).checks, figures)
+    if fatal := [flaw.said for flaw in flaws if flaw.is_fatal]:
+        raise Refusable("; ".join(fatal), flaws=fatal)
+    return list(dict.fromkeys([*batch.warnings, *(flaw.said for flaw in flaws)]))
+
+
 def _file_of(batch, report):
     shape = formats.get(batch.format)
     parts = {split.label: carried_by(batch).walk(split, shape) for split in parts_of(batch)}
@@ -434,7 +470,8 @@ def _file_of(batch, report):
         context_of(batch, shape),
         batch.options,
         report,
-        with_labels=True,
+        partial(bundle.notes_of_batch, batch) if batch.options.get("bundle") else files.no_notes,
+        with_figures=True,
         compression=batch.compression,
     )
 
@@ -449,28 +486,22 @@ def context_of(batch: Batch, shape: Format) -> Context:
         prompts = {int(project): words for project, words in batch.manifest["prompts"].items()}
     elif shape.uses(Prompt):
         prompts = prompts_of([batch.project_id] if batch.project_id else projects_of(carried_by(batch).rows()))
-    return Context(labels=dict(batch.label_map), prompts=prompts)
+    types = types_of(carried_by(batch).rows()) if isinstance(shape, Columnar) else frozenset()
+    return Context(labels=dict(batch.label_map), prompts=prompts, types=types)
 
 
-def _manifest(batch, file, *, withdrawn, finished_at):
+def _manifest(batch, file, *, withdrawn, finished_at, warnings):
     name, suffix = batch.path.rpartition("/")[2], compression.SUFFIXES[batch.compression]
-    parts = [
-        {
-            "name": file.member(split.label) if file.is_archive else name.removesuffix(suffix),
-            "part": split.label,
-            **tallied(file.parts[split.label]),
-        }
-        for split in parts_of(batch)
-    ]
+    parts = bundle.parts_of(file, name.removesuffix(suffix))
     whole = {"name": name, "destination": batch.destination, "bytes": file.whole.bytes, "sha256": file.whole.sha256}
-    return manifest_of(batch, file.context, whole, parts, withdrawn=withdrawn, finished_at=finished_at)
+    return manifest_of(
+        batch, file.context, whole, parts, withdrawn=withdrawn, finished_at=finished_at, warnings=warnings
+    )
 
 
-def tallied(tally) -> dict[str, Any]:
-    return {"rows": tally.rows, "bytes": tally.bytes, "sha256": tally.sha256, "labels": tally.labels()}
-
-
-def manifest_of(batch: Batch, context: Context, file: dict, parts: list[dict], *, withdrawn, finished_at) -> dict:
+def manifest_of(
+    batch: Batch, context: Context, file: dict, parts: list[dict], *, withdrawn, finished_at, warnings
+) -> dict:
     """Everything needed to explain the batch's file or files, or to make them again."""
     return {
         "batch": str(batch.uuid),
@@ -480,6 +511,7 @@ def manifest_of(batch: Batch, context: Context, file: dict, parts: list[dict], *
         "allows_reexport": batch.allows_reexport,
         "samples": sum(part["rows"] for part in parts),
         "withdrawn": withdrawn,
+        "warnings": warnings,
         "format": batch.format,
         "options": batch.options,
         "compression": batch.compression,

@@ -6,7 +6,7 @@ from django.db.models import Exists, Min, OuterRef, QuerySet
 
 from samples.models import Label, Project
 
-from .formats import Context, Format
+from .formats import Columnar, Context, Folders, Format
 from .formats.context import LABELLED, check_prompts
 from .formats.shape import LabelId, Prompt
 from .rows import unsliced
@@ -14,14 +14,20 @@ from .rows import unsliced
 
 def context_of(rows: QuerySet, format: Format) -> Context:
     """All that `format` asks for about `rows`, a queryset of Task or Sample."""
-    if not format.uses(LabelId) and not format.uses(Prompt):
+    asks_for_labels = format.uses(LabelId) or isinstance(format, Folders)
+    if not asks_for_labels and not format.uses(Prompt):
         return Context()
     rows = unsliced(rows)
     projects = projects_of(rows)
     return Context(
-        labels=label_map(rows, projects) if format.uses(LabelId) else {},
+        labels=label_map(rows, projects) if asks_for_labels else {},
         prompts=prompts_of(projects) if format.uses(Prompt) else {},
+        types=types_of(rows) if isinstance(format, Columnar) else frozenset(),
     )
+
+
+def types_of(rows: QuerySet) -> frozenset[str]:
+    return frozenset(rows.order_by().values_list("type", flat=True).distinct())
 
 
 def projects_of(rows: QuerySet) -> list[int]:

@@ -31,6 +31,30 @@ class UnknownFormat(Fact):
     code = "unknown_format"
 
 
+class MissingExtra(Fact):
+    """The format needs a package that is not installed."""
+
+    code = "missing_extra"
+
+
+class NoneFits(Fact):
+    """The format cannot hold what was selected; `details["takes"]` names the task types it takes."""
+
+    code = "none_fits"
+
+
+class Refusable(Fact):
+    """The format's consumer would refuse the file; the message says why. `details["flaws"]` are all the reasons."""
+
+    code = "refusable"
+
+
+class MediaMissing(Fact):
+    """A sample's image is not stored any more, or is none."""
+
+    code = "media_missing"
+
+
 class BadOptions(Fact):
     """Options the format does not have; `details["known"]` names those it has."""
 

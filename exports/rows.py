@@ -164,12 +164,15 @@ class _Pace:
 class Written(NamedTuple):
     """A page's rows and their lines; `data` is None where SQL could not write every one of them.
 
-    `labels`, if asked for, is a line for each labelled row: the name of its label, or the names, in JSON.
+    If they are asked for, `labels` is a line for each labelled row, the name of its label or the names in JSON; and there
+    are so many rows without a text, and so many others without an answer.
     """
 
     rows: int
     data: bytes | None
     labels: bytes = b""
+    blank_contents: int = 0
+    blank_answers: int = 0
 
 
 def written(
@@ -178,14 +181,14 @@ def written(
     by_hand: Callable[[Page], bytes],
     scope: Scope | None = None,
     *,
-    with_labels: bool = False,
+    with_figures: bool = False,
 ) -> Iterator[Written]:
     """Each page as it is to stand in the file. The first, and one that SQL could not write, is written by `by_hand`.
 
     From such pages SQL learns what it must know of the rows, unless `scope` says it: to look for it beforehand would be to
     read every row twice.
     """
-    statement = _Statement(walk, compile, scope or Scope(walk.table), with_labels)
+    statement = _Statement(walk, compile, scope or Scope(walk.table), with_figures)
     start, end = walk.ends()
     if scope is None and start < end:
         first = min(start + FIRST_PAGE, end)
@@ -200,17 +203,20 @@ def written(
 
 def _by_hand(walk, step, by_hand, statement):
     if page := _fetch(walk.between(*step)):
-        yield Written(len(page), by_hand(page), labels_of(page))
+        yield figures_of(page, by_hand(page))
         statement.learn(page)
 
 
-def labels_of(page: Page) -> bytes:
-    """A line for each labelled row: the name of its label, or the names, in JSON."""
-    return b"\n".join(
+def figures_of(page: Page, data: bytes | None) -> Written:
+    """A page that was written by hand, with its figures."""
+    labels = b"\n".join(
         row[LABELS].encode() if row[LABELS] is not None else orjson.dumps(row[LABEL])
         for row in page
         if row[LABEL] is not None and row[TYPE] in LABELLED
     )
+    blank = sum(not row[CONTENT].strip() for row in page)
+    silent = sum(row[LABEL] is not None and not row[LABEL].strip() and bool(row[CONTENT].strip()) for row in page)
+    return Written(len(page), data, labels, blank, silent)
 
 
 Step = tuple[int, int]
@@ -249,10 +255,10 @@ MOST_ORIGINS = 500  # in one statement
 class _Statement:
     """What has the database write a step; it is put together once for all steps that differ in their bounds alone."""
 
-    def __init__(self, walk: Walk, compile: Compile, scope: Scope, with_labels: bool):
+    def __init__(self, walk: Walk, compile: Compile, scope: Scope, with_figures: bool):
         self._walk = walk
         self._compile = compile
-        self._labels = dialect_of(walk).label_key(walk.table) if with_labels else Sql("NULL")
+        self._figures = _figures(dialect_of(walk), walk.table) if with_figures else dict.fromkeys(FIGURES, Sql("NULL"))
         self._use(scope)
 
     def _use(self, scope: Scope) -> None:
@@ -277,14 +283,27 @@ class _Statement:
         return sql, tuple(values.get(param, param) if type(param) is int else param for param in params)
 
     def _put_together(self, step: Step) -> tuple[str, tuple]:
-        lines = self._walk.between(*step).annotate(line=_raw(self.record.line), its_label=_raw(self._labels))
+        lines = self._walk.between(*step).annotate(line=_raw(self.record.line))
+        lines = lines.annotate(**{name: _raw(figure) for name, figure in self._figures.items()})
         try:
-            compiler = lines.values_list("line", "its_label")[: 2 * MOST_ROWS + 1].query.get_compiler(self._walk.using)
+            compiler = lines.values_list("line", *FIGURES)[: 2 * MOST_ROWS + 1].query.get_compiler(self._walk.using)
             sql, params = compiler.as_sql()
         except EmptyResultSet:
-            sql, params = "SELECT NULL AS line, NULL AS its_label WHERE 1 = 0", ()
+            sql, params = f"SELECT NULL AS line, {', '.join(f'NULL AS {name}' for name in FIGURES)} WHERE 1 = 0", ()
         page, labels = (dialect_of(self._walk).page(column, "%s") for column in ("line", "its_label"))
-        return f"SELECT count(*), count(line), {page}, {labels} FROM ({sql}) page", (self.record.between, "\n", *params)
+        columns = f"count(*), count(line), {page}, {labels}, count(no_text), count(no_answer)"
+        return f"SELECT {columns} FROM ({sql}) page", (self.record.between, "\n", *params)
+
+
+FIGURES = ("its_label", "no_text", "no_answer")
+
+
+def _figures(dialect: Dialect, table: str) -> dict[str, Sql]:
+    """What is counted of each row, by what FIGURES call it."""
+    blank, silent = (dialect.is_blank(f'"{table}"."{column}"') for column in ("content", "label_name"))
+    no_text = Sql(f"CASE WHEN {blank.text} THEN 1 END", blank.params)
+    no_answer = Sql(f"CASE WHEN {silent.text} AND NOT ({blank.text}) THEN 1 END", silent.params + blank.params)
+    return {"its_label": dialect.label_key(table), "no_text": no_text, "no_answer": no_answer}
 
 
 def _raw(sql: Sql) -> RawSQL:
@@ -295,10 +314,11 @@ def _ask(connection, sql: str, params: tuple) -> Written:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         if connection.vendor == "postgresql":  # the lines as they came over the wire, already UTF-8
-            rows, lines, data, labels = (cursor.cursor.pgresult.get_value(0, column) for column in range(4))
+            values = [cursor.cursor.pgresult.get_value(0, column) for column in range(6)]
         else:
-            rows, lines, data, labels = cursor.fetchone()
-    return Written(int(rows), data if int(rows) == int(lines) else None, labels or b"")
+            values = cursor.fetchone()
+    rows, lines, data, labels, no_text, no_answer = values
+    return Written(int(rows), data if int(rows) == int(lines) else None, labels or b"", int(no_text), int(no_answer))
 
 
 @contextmanager

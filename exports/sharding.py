@@ -20,6 +20,7 @@ from .batching import Progress, State
 from .carried import Split, carried_by, parts_of
 from .compression import SUFFIXES
 from .errors import EmptyBatch, WrongState
+from .figures import figures_of_batch
 from .files import File
 from .formats import Format
 from .models import Batch, Shard
@@ -46,6 +47,7 @@ def plan(batch: Batch, progress: Progress) -> int:
             remaining = batching.let_go(batch)
             if batch.ratios:
                 dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
+            batch.warnings = batching.warnings_of(batch, figures_of_batch(batch))
             _draw(batch)
             _fix_prompts(batch)
         with transaction.atomic():
@@ -90,7 +92,7 @@ def _fix_prompts(batch):
     """The words around the rows are the same in every shard, whatever becomes of the projects' own meanwhile."""
     context = batching.context_of(batch, formats.get(batch.format))
     batch.manifest = {"prompts": batching.noted_prompts(context)}
-    batch.save(update_fields=["manifest"])
+    batch.save(update_fields=["manifest", "warnings"])
 
 
 def _locked(batch) -> bool:
@@ -166,7 +168,7 @@ def _file_of(shard: Shard, report) -> File:
         context,
         shard.batch.options,
         report,
-        with_labels=True,
+        with_figures=True,
         compression=shard.batch.compression,
     )
 
@@ -226,11 +228,12 @@ def complete(batch: Batch) -> bool:
 
 
 def _manifest(batch, shards, *, withdrawn, finished_at) -> dict[str, Any]:
+    shape = formats.get(batch.format)
     parts: list[dict] = [
         {
             "name": shard.name,
             "part": Split(shard.split).label,
-            "rows": shard.row_count,
+            "rows": shard.row_count * shape.records,
             "bytes": shard.byte_count,
             "sha256": shard.sha256,
             "labels": shard.labels,
@@ -244,8 +247,15 @@ def _manifest(batch, shards, *, withdrawn, finished_at) -> dict[str, Any]:
         "bytes": sum(part["bytes"] for part in parts),
         "sha256": sha256_of(shards),
     }
-    context = batching.context_of(batch, formats.get(batch.format))
-    return batching.manifest_of(batch, context, whole, parts, withdrawn=withdrawn, finished_at=finished_at)
+    return batching.manifest_of(
+        batch,
+        batching.context_of(batch, shape),
+        whole,
+        parts,
+        withdrawn=withdrawn,
+        finished_at=finished_at,
+        warnings=batch.warnings,
+    )
 
 
 def sha256_of(shards: list[Shard]) -> str:

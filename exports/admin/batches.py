@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.dataclasses import ActionDialog
@@ -38,6 +38,11 @@ def parts_of(batch: Batch) -> dict[str, int]:
 def batch_state_url(batch: Batch) -> str:
     """Where a page asks how the shards of a batch are getting on."""
     return reverse("admin:exports_batch_state", args=[batch.pk])
+
+
+def sentence_of(warning: str) -> str:
+    """With a capital and a full stop, as people read it."""
+    return f"{warning[:1].upper()}{warning[1:].rstrip('.')}."
 
 
 def to_page(row) -> HttpResponse:
@@ -73,6 +78,7 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
                         "state_badge",
                         "progress",
                         "error",
+                        "shown_warnings",
                         "carries",
                         "format_title",
                         "project_shown",
@@ -94,7 +100,6 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
                         "destination",
                         "path",
                         "files",
-                        "shown_warnings",
                     ]
                 )
             },
@@ -125,9 +130,12 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
     ]  # fmt: skip
 
     state_badge = badge("state")
-    shown_warnings = json_field("warnings")
     shown_options = json_field("options")
     shown_selection = json_field("selection")
+
+    @display(description="Warnings")
+    def shown_warnings(self, batch):
+        return format_html_join("", "<p>{}</p>", ((sentence_of(warning),) for warning in batch.warnings))
 
     def get_queryset(self, request):
         shards = Shard.objects.filter(batch=OuterRef("pk")).order_by().values("batch")

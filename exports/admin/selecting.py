@@ -15,11 +15,13 @@ from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
 
 from exports import batching, compression, dealing, destinations, formats
+from exports.formats.shape import GUARD, LICENSE, SYSTEM_PROMPT
 from exports.models import Batch, BatchItem
 from labelhub.accounts.roles import Power
 from labelhub.admin import action_page, page, sentence
@@ -39,7 +41,31 @@ claims = BatchItem.objects.claims().filter(sample=OuterRef("pk"))
 class ExportForm(forms.Form):
     """What a batch is to look like; the samples were chosen before."""
 
-    format = forms.ChoiceField(choices=formats.choices, widget=UnfoldAdminSelectWidget)
+    format = forms.ChoiceField(choices=formats.choices, widget=UnfoldAdminSelectWidget(attrs={"x-model": "format"}))
+    system_prompt = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=SYSTEM_PROMPT.most,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Said before every conversation; empty: none.",
+    )
+    guard_formulas = forms.BooleanField(
+        required=False,
+        label=GUARD.about,
+        widget=UnfoldBooleanSwitchWidget,
+    )
+    bundle = forms.BooleanField(
+        required=False,
+        label="Bundle: a ZIP with a dataset card, croissant.json and the manifest",
+        widget=UnfoldBooleanSwitchWidget(attrs={"x-model": "bundle"}),
+    )
+    license = forms.CharField(
+        required=False,
+        label="Licence",
+        max_length=LICENSE.most,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="For the card: cc-by-4.0, mit, …",
+    )
     split = forms.BooleanField(
         required=False,
         label="Split into train, val and test",
@@ -150,6 +176,29 @@ class ExportForm(forms.Form):
             "since": self._earlier.filter(uuid=data["since"]).first() if data["since"] else None,
             "destination": data["destination"],
             "allow_reexport": data.get("allow_reexport", False),
+            "options": self.options(),
+        }
+
+    def options(self) -> dict:
+        """What was chosen of the options that the format has; the page hides the others."""
+        known = formats.get(self.cleaned_data["format"]).all_options
+        chosen = {name: self.cleaned_data[name] for name in known if self.cleaned_data.get(name)}
+        if not chosen.get("bundle"):
+            chosen.pop("license", None)
+        return chosen
+
+    @property
+    def chosen_format(self) -> str:
+        """The format that the page shows at first; never what a stranger typed."""
+        value = self["format"].value()
+        return value if value in formats.names() else formats.names()[0]
+
+    @property
+    def formats_with(self) -> dict[str, list[str]]:
+        """Option → the formats that have it, for the page."""
+        return {
+            option: [format.name for format in formats.MENU if option in format.options]
+            for option in ("system_prompt", "guard_formulas")
         }
 
     def _together(self) -> list[str]:

@@ -1,24 +1,38 @@
 """The menu of file formats, in the order people see it."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
-from exports.errors import BadOptions, UnknownFormat
+from exports.errors import BadOptions, MissingExtra, UnknownFormat
 
 from .alpaca import alpaca
+from .coco import coco
 from .context import Context
 from .csv import csv
 from .huggingface import huggingface
+from .imagefolder import imagefolder
 from .json import json
 from .jsonl import jsonl
+from .kto import kto
+from .label_studio import label_studio
 from .openai import openai
+from .openai_dpo import openai_dpo
+from .parquet import parquet
+from .prompt_completion import prompt_completion
 from .python import encode, framed, page_writer
+from .qianfan import qianfan
 from .qianfan_dataset import qianfan_dataset, qianfan_source
-from .shape import COLUMNS, Format, Page
+from .shape import COLUMNS, Columnar, Folders, Format, Page
+from .sharegpt import sharegpt
+from .trl_preference import trl_preference
 
 __all__ = [
     "COLUMNS",
+    "MENU",
+    "Columnar",
     "Context",
+    "Folders",
     "Format",
     "Page",
     "check_options",
@@ -30,7 +44,24 @@ __all__ = [
     "page_writer",
 ]
 
-MENU: list[Format] = [json, jsonl, csv, openai, huggingface, alpaca]
+MENU: list[Format] = [
+    json,
+    jsonl,
+    csv,
+    parquet,
+    openai,
+    openai_dpo,
+    huggingface,
+    prompt_completion,
+    trl_preference,
+    kto,
+    alpaca,
+    sharegpt,
+    qianfan,
+    label_studio,
+    imagefolder,
+    coco,
+]
 OF_CONTRACTS: list[Format] = [qianfan_dataset, qianfan_source]  # what only an API asks for
 _by_name = {format.name: format for format in [*MENU, *OF_CONTRACTS]}
 
@@ -53,11 +84,14 @@ def choices() -> list[tuple[str, str]]:
 
 
 def check_options(format: Format, options: Mapping[str, Any]) -> None:
-    """Refuse, with BadOptions, an option that `format` does not have or that is not true or false."""
-    known = sorted(format.options)
-    allowed = ", ".join(known) or "none"
+    """Refuse, with BadOptions, what `format` does not let a batch choose, or not so; MissingExtra where it cannot be written."""
+    known = sorted(format.all_options)
     for name, value in options.items():
-        if name not in format.options:
-            raise BadOptions(f"{format.name} has no option {name!r}; its options: {allowed}", known=known)
-        if not isinstance(value, bool):
-            raise BadOptions(f"option {name!r} is true or false, not {value!r}", known=known)
+        if name not in known:
+            raise BadOptions(f"{format.name} has no option {name!r}; its options: {', '.join(known)}", known=known)
+        if flaw := format.all_options[name].flaw(value):
+            raise BadOptions(f"option {name!r} {flaw}", known=known)
+    if options.get("license") and not options.get("bundle"):
+        raise BadOptions("option 'license' is for the card of a bundle; set 'bundle' too", known=known)
+    if isinstance(format, Columnar) and find_spec("pyarrow") is None:
+        raise MissingExtra(f"{format.name} needs the extra “parquet”: pip install 'labelhub[parquet]'")

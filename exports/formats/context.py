@@ -14,10 +14,14 @@ SLOT = "{content}"
 
 @dataclass
 class Context:
-    """`labels` maps names to indices (label_id); `prompts` maps a project to its overrides, {"fr": {"chat": "…"}}."""
+    """`labels` maps names to indices (label_id); `prompts` maps a project to its overrides, {"fr": {"chat": "…"}}.
+
+    `types` are the task types among the rows; only files whose columns have a type of their own ask for them.
+    """
 
     labels: dict[str, int] = field(default_factory=dict)
     prompts: Mapping[int, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    types: frozenset[str] = frozenset()
 
     def label_id(self, name: str) -> int:
         """The index of `name`; one that the map did not foresee gets the next."""

@@ -3,4 +3,4 @@
 from .json import json
 from .shape import Table
 
-csv = Table(name="csv", label="CSV", shape=json.shape, always_quoted=frozenset({"content"}))
+csv = Table(name="csv", label="CSV", shape=json.columns, always_quoted=frozenset({"content"}))

@@ -16,11 +16,15 @@ from orjson import dumps
 from .context import LABELLED, SLOT, Context
 from .shape import (
     COLUMNS,
+    WORDS,
+    Answer,
     Array,
     Column,
+    Columnar,
     Format,
     Label,
     LabelId,
+    LabelList,
     LabelText,
     Lines,
     Moment,
@@ -28,7 +32,9 @@ from .shape import (
     Prompt,
     Responses,
     Shape,
+    SoftLabel,
     Table,
+    resolved,
 )
 
 Columns = Mapping[str, Sequence[Any]]
@@ -39,7 +45,11 @@ Cells = Callable[[Columns], Sequence[str]]
 def encode(
     format: Format, pages: Iterable[Page], context: Context, options: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[bytes]:
-    """The file of `pages` in `format`, a chunk of bytes for each page."""
+    """The file of `pages` in `format`, in chunks: one for each page, but in Parquet."""
+    if isinstance(format, Columnar):
+        from . import columnar  # pyarrow is an extra
+
+        return columnar.encode(format, pages, context)
     return framed(format, map(page_writer(format, context, options), pages))
 
 
@@ -49,9 +59,10 @@ def page_writer(
     """What writes a page of `format`; an array's records each with a comma before them."""
     match format:
         case Lines():
-            return _record_writer(format.shape, context, spaced=format.spaced, after=b"\n")
+            shapes = [format.shape] if format.then is None else [format.shape, format.then]
+            return _record_writer([resolved(shape, options) for shape in shapes], context, format.spaced, after=b"\n")
         case Array():
-            return _record_writer(format.shape, context, before=b",")
+            return _record_writer([resolved(format.shape, options)], context, before=b",")
         case Table():
             return _table_writer(format, context, guard=options.get("guard_formulas", False))
     raise TypeError(f"no encoder for {type(format).__name__}")
@@ -63,7 +74,7 @@ def framed(format: Format, chunks: Iterator[bytes]) -> Iterator[bytes]:
         case Array():
             return _array(chunks)
         case Table():
-            return chain([",".join(format.shape).encode() + b"\n"], chunks)
+            return chain([",".join(format.columns).encode() + b"\n"], chunks)
     return chunks
 
 
@@ -82,9 +93,10 @@ def _array(chunks):
 
 
 def _record_writer(
-    shape: Shape, context: Context, *, spaced: bool = False, before: bytes = b"", after: bytes = b""
+    shapes: Sequence[Shape], context: Context, spaced: bool = False, *, before: bytes = b"", after: bytes = b""
 ) -> Callable[[Page], bytes]:
-    pieces = _joined([before, *_pieces(shape, context, spaced), after])
+    """What writes a page, a record of each of `shapes` for every row."""
+    pieces = _joined(piece for shape in shapes for piece in (before, *_pieces(shape, context, spaced), after))
 
     def write(page: Page) -> bytes:
         columns = _columns(page)
@@ -130,12 +142,21 @@ def _pieces(shape: Shape, context: Context, spaced: bool) -> Iterator[Piece]:
             yield _dumped("label_name")
         case Label():
             yield _labels
+        case LabelList():
+            yield _label_lists
         case LabelId():
             yield _label_ids(context)
         case Responses():
             yield lambda columns: [b"[[%b]]" % dumps(name or "") for name in columns["label_name"]]
+        case SoftLabel():
+            soft = soft_labels(context)
+            yield lambda columns: map(dumps, soft(columns))
+        case Answer(key):
+            yield lambda columns: [dumps(orjson.loads(answer)[key]) for answer in columns["answer"]]
         case Prompt():
             yield _prompted(shape, context)
+        case _ if isinstance(shape, WORDS):
+            raise TypeError(f"no encoder for {shape}")
         case _:
             yield dumps(shape)
 
@@ -150,6 +171,26 @@ def _labels(columns: Columns) -> Iterable[bytes]:
         dumps(name) if names is None else names.encode()
         for name, names in zip(columns["label_name"], columns["label_names"], strict=True)
     ]
+
+
+def _label_lists(columns: Columns) -> Iterable[bytes]:
+    return [
+        (b"[]" if name is None else dumps([name])) if names is None else names.encode()
+        for name, names in zip(columns["label_name"], columns["label_names"], strict=True)
+    ]
+
+
+def soft_labels(context: Context) -> Callable[[Columns], list[list[float] | None]]:
+    """The shares of a page's rows, in the order of the label map."""
+    order = sorted(context.labels, key=context.labels.__getitem__)
+
+    def shares_of(type: str, stored: str | None) -> list[float] | None:
+        if stored is None or type not in LABELLED:
+            return None
+        shares = orjson.loads(stored)
+        return [float(shares.get(label, 0.0)) for label in order]
+
+    return lambda columns: list(map(shares_of, columns["type"], columns["vote_shares"]))
 
 
 def _label_ids(context: Context) -> Callable[[Columns], list[bytes]]:
@@ -194,7 +235,7 @@ is_formula = re.compile(r"[=+\-@\t\r]").match
 def _table_writer(format: Table, context: Context, *, guard: bool) -> Callable[[Page], bytes]:
     cells = [
         _cells(shape, context, always_quoted=name in format.always_quoted, guard=guard)
-        for name, shape in format.shape.items()
+        for name, shape in format.columns.items()
     ]
     ends = [","] * (len(cells) - 1) + ["\n"]
 
@@ -245,6 +286,8 @@ def _texts(shape: Shape, context: Context) -> Callable[[Columns], Sequence[str]]
         case Prompt():
             fill = _fill(shape, context)
             return lambda columns: list(fill(columns))
+        case _ if isinstance(shape, WORDS):
+            raise TypeError(f"no encoder for {shape}")
         case _:
             constant = _text(shape)
             return lambda columns: [constant] * len(columns["pk"])

@@ -25,6 +25,7 @@ FEW = 8  # labels that are looked for one after the other; more are divided in h
 MOST_CONSTANTS = 300  # labels whose constants make a statement longer
 MOST_LABELS = 10_000  # in one statement; SQLite takes 32,766 parameters
 QUOTE_WORTHY = '",\r\n'
+BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 FORMULA_STARTS = "=+@\t\r-"
 
 
@@ -130,6 +131,11 @@ class Dialect:
         """The aggregate that joins a page's texts, in their order and with the expression `separator` between them."""
         raise NotImplementedError
 
+    def is_blank(self, column: str) -> Sql:
+        """Whether the text in `column` is nothing but white space; most are found not to be by their first byte."""
+        first = f"({self.bytewise(column)} < '!' OR {self.bytewise(column)} >= %s)"
+        return Sql(f"{first} AND ltrim({column}, %s) = ''", ("\x80", BLANKS))
+
     def label_key(self, table: str) -> Sql:
         """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
         types, name = sorted(LABELLED), self.quoted(Sql(f'"{table}"."label_name"'))
@@ -221,7 +227,7 @@ def compiler(format: Format, context: Context, dialect: Dialect, options: Mappin
     def compile(scope: Scope) -> Record:
         writer = _Writer(context, scope, dialect)
         match format:
-            case Lines():
+            case Lines(then=None):
                 return Record(writer.record(format.shape, format.spaced), after=b"\n", between="\n")
             case Array():
                 return Record(writer.record(format.shape, False), before=b",", between=",")

@@ -44,15 +44,15 @@ def train_and_test(batch) -> tuple[Examples, Examples]:
     if batch.project.kind.sample_type == "IMAGE":
         return _pictures(batch)
     with opened(batch) as file:
-        if batch.ratios is None:
+        if batch.ratios is None and not batch.path.endswith(".zip"):
             return held_out(_examples(file, name=batch.path, batch=batch), seed=batch.seed)
         with zipfile.ZipFile(file) as archive:
             members = {PurePosixPath(name).stem: name for name in archive.namelist()}
             parts = []
-            for part in ("train", "test"):
+            for part in ("train", "test") if batch.ratios else ("data",):
                 with archive.open(members[part]) as member:
                     parts.append(_examples(member, name=members[part], batch=batch))
-    return parts[0], parts[1]
+    return (parts[0], parts[1]) if batch.ratios else held_out(parts[0], seed=batch.seed)
 
 
 def _pictures(batch) -> tuple[Examples, Examples]:

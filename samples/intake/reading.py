@@ -328,6 +328,8 @@ def _jsonl(stream) -> Iterator[Row]:
         except (ValueError, RecursionError) as error:
             yield lines.number, BadRow(f"not JSON: {error}")
         else:
+            if isinstance(value, list) and len(value) == 1:  # Qianfan's conversation of one turn
+                value = value[0]
             yield lines.number, value if isinstance(value, dict) else BadRow("not a JSON object")
 
 

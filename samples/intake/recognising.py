@@ -18,6 +18,8 @@ from samples import task_types
 from samples.errors import BadFile, BadRow, InvalidValue
 from samples.models import Project
 
+from . import label_studio
+
 # Where nothing else is said, a part of the item is looked for under these names, in this order, whatever their case.
 USUAL = {
     "content": ("content", "text", "body", "prompt", "sentence", "instruction"),
@@ -32,7 +34,7 @@ USUAL = {
     "validated_at": ("validated_at", "validatedat"),
 }
 # Parts that make a row one of another shape, or that a column of the same name may not hold.
-ODD = frozenset({"type", "occurred_at", "messages", "input", "chosen"})
+ODD = frozenset({"type", "occurred_at", "messages", "input", "chosen", "completion", "data"})
 SURETY = frozenset({"confidence", "validated_at"})
 PLAIN = frozenset({"content", "label", "id", "locale"})
 USUAL_RESPONSES = ("response", "completion", "output")  # the label where the answer is a text of its own
@@ -41,6 +43,8 @@ UID = re.compile(r"[0-9a-f]{16}")
 LOCALE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 MOST_EXTERNAL_ID = 1024
 SLOT = "{content}"
+SHAREGPT_KEYS = {"from": "role", "value": "content"}
+SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,8 @@ class Recogniser:
         if "options" in cell:
             options = _options(cell["options"])
         self.kind.check_content(content, options=options)
+        if isinstance(answer, list) and not self.kind.has_labels:
+            answer = _innermost(answer)
         if isinstance(answer, str) and not answer.strip():
             answer = None
         settled = self.verdicts and answer is not None
@@ -202,12 +208,23 @@ class Recogniser:
             del usual["confidence"], usual["validated_at"]
         if "content" in self.named:
             return usual
-        if "messages" in free:
-            return usual | {"content": (), "messages": ("messages",)}
+        if "data" in free and "annotations" in free:
+            return usual | {"content": (), "label": (), "data": ("data",), "annotations": ("annotations",)}
+        for turns in ("messages", "conversations"):
+            if turns in free:
+                return usual | {"content": (), "messages": (turns,)}
         if "instruction" in free and "output" in free:
             return usual | {"content": ("instruction",), "input": ("input",), "label": ("output",)}
         if self.kind.name == "PREFERENCE" and {"chosen", "rejected"} <= set(free):
             return usual | {"chosen": ("chosen",), "rejected": ("rejected",)}
+        if self.kind.name == "PREFERENCE" and {"input", "preferred_output", "non_preferred_output"} <= set(free):
+            return usual | {
+                "content": ("input",),
+                "chosen": ("preferred_output",),
+                "rejected": ("non_preferred_output",),
+            }
+        if self.kind.has_labels and "prompt" in free and not {"content", "text", "body", "label"} & set(free):
+            return usual | {"content": ("prompt",), "completion": ("completion", "response")}
         if not self.kind.has_labels:
             usual["label"] += USUAL_RESPONSES
         return usual
@@ -230,9 +247,27 @@ class Recogniser:
             self._strip_prompt(cell)
         if "input" in cell:
             self._join_instruction(cell)
+        if "completion" in cell:
+            cell["label"] = _innermost(cell.pop("completion"))
+            self._strip_prompt(cell)
         if "chosen" in cell:
-            chosen, rejected = cell.pop("chosen"), cell.pop("rejected")
+            chosen, rejected = (_reply(cell.pop(part)) for part in ("chosen", "rejected"))
             cell["options"], cell["label"] = [chosen, rejected], chosen
+            self._open_conversation(cell, rest)
+        if "data" in cell:
+            label_studio.unfold(cell, rest, self.kind)
+
+    def _open_conversation(self, cell: dict[str, Any], rest: dict[str, Any]) -> None:
+        """The prompt of a preference, where it is a conversation and not a text."""
+        given = cell["content"]
+        if isinstance(given, dict):
+            given = given.get("messages")
+        if isinstance(given, list):
+            cell["content"], _, system = _turns(given)
+            if system is not None:
+                rest["system"] = system
+        if isinstance(cell["content"], str):
+            self._strip_prompt(cell)
 
     def _check_type(self, cell: dict[str, Any], rest: dict[str, Any], column: str) -> None:
         """A row that names another task type does not belong here; a “type” that is none is an ordinary column."""
@@ -394,11 +429,27 @@ def _turns(messages: Any) -> tuple[str, str | None, str | None]:
             messages = None
     said = {}
     for turn in messages if isinstance(messages, list) else []:
-        if isinstance(turn, dict) and isinstance(turn.get("content"), str):
-            said[turn.get("role")] = turn["content"]
+        if isinstance(turn, dict):
+            turn = {SHAREGPT_KEYS.get(key, key): value for key, value in turn.items()}
+            if isinstance(turn.get("content"), str) and isinstance(turn.get("role"), str):
+                said[SHAREGPT_ROLES.get(turn["role"], turn["role"])] = turn["content"]
     if len(said) != len(messages or ()) or "user" not in said or said.keys() - {"system", "user", "assistant"}:
         raise BadRow("messages must be one user turn and at most one assistant and one system turn", field="messages")
     return said["user"], said.get("assistant"), said.get("system")
+
+
+def _reply(given: Any) -> Any:
+    """A response, where it is a conversation of one turn and not a text."""
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict):
+        return given[0].get("content")
+    return given
+
+
+def _innermost(given: Any) -> Any:
+    """The text in Qianfan's [["…"]]."""
+    while isinstance(given, list) and len(given) == 1:
+        given = given[0]
+    return given
 
 
 def check_text(text: str, part: str) -> None:

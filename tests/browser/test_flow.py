@@ -68,6 +68,10 @@ def test_from_an_empty_hub_to_a_downloaded_training_file(page, reviews, tmp_path
     page.select_option("select[name=action]", "export_selected")
     page.get_by_role("button", name="Run").click()
     page.select_option("select[name=format]", "openai")
+    page.locator("textarea[name=system_prompt]").wait_for(state="visible")
+    page.select_option("select[name=format]", "huggingface")
+    page.locator("textarea[name=system_prompt]").wait_for(state="hidden")
+    assert not page.locator("input[name=license]").is_visible()
     assert not page.locator("input[name=train]").is_visible()
     page.check("input[name=split]")
     for name, share in (("train", "0.5"), ("val", "0.25"), ("test", "0.25")):
@@ -83,8 +87,7 @@ def test_from_an_empty_hub_to_a_downloaded_training_file(page, reviews, tmp_path
     with zipfile.ZipFile(file) as archive:
         lines = {name: archive.read(name).decode().splitlines() for name in archive.namelist() if "jsonl" in name}
     assert {name: len(rows) for name, rows in lines.items()} == {"train.jsonl": 4, "val.jsonl": 2, "test.jsonl": 2}
-    roles = [message["role"] for message in json.loads(lines["train.jsonl"][0])["messages"]]
-    assert roles == ["user", "assistant"]
+    assert set(json.loads(lines["train.jsonl"][0])) == {"text", "label", "label_id"}
 
 
 def test_a_batch_is_cancelled_in_a_dialog(page):

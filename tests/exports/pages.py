@@ -12,6 +12,8 @@ SAMPLE = {
     "label_names": None,
     "confidence": None,
     "locale": "fr",
+    "answer": '{"label":"Positif"}',
+    "vote_shares": '{"Positif":0.75,"Négatif":0.25}',
     "validated_at": None,
 }
 

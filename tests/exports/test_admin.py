@@ -254,3 +254,49 @@ def test_moving_a_tag_is_noted_and_stays_within_the_project(client):
     client.post(f"/admin/exports/modeltag/{tag.pk}/change/", {"name": "prod", "version": second.pk})
     moves = AuditEntry.objects.filter(subject="modeltag").order_by("pk").values_list("before", "after")
     assert list(moves) == [("", str(first)), (str(first), str(second))]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_options_of_the_format_reach_the_batch_and_those_of_others_do_not(client):
+    project = make_samples(20)
+    log_in(client, project)
+    asked = {
+        "format": "openai",
+        "system_prompt": "Sois bref.",
+        "guard_formulas": "on",
+        "bundle": "on",
+        "license": "mit",
+    }
+    client.post(reverse("export_project", args=[project.name]), export_form(**asked))
+    batch = Batch.objects.get()
+    assert batch.options == {"system_prompt": "Sois bref.", "bundle": True, "license": "mit"}
+    run_jobs()
+    file = client.get(page_of(batch, "download"))
+    assert file["Content-Disposition"].endswith('-openai.zip"')
+    with zipfile.ZipFile(io.BytesIO(file.getvalue())) as archive:
+        assert b"Sois bref." in archive.read("data.jsonl")
+        assert b'license: "mit"' in archive.read("README.md")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_of_a_batch_says_what_is_worth_knowing_and_why_it_was_refused(client):
+    project = make_samples(4)
+    log_in(client, project)
+    make_sample(project, "encore", label="Positif")
+    for format in ("sharegpt", "openai"):
+        client.post(reverse("export_project", args=[project.name]), export_form(format=format, allow_reexport="on"))
+    run_jobs()
+    refused, written = Batch.objects.all()
+    assert refused.state == "FAILED"
+    assert "OpenAI takes at least 10 examples to train on; there are 5" in text_of(client.get(page_of(refused)))
+    Batch.objects.filter(pk=written.pk).update(warnings=["a <b>single</b> example"])
+    assert "A &lt;b&gt;single&lt;/b&gt; example." in text_of(client.get(page_of(written)))
+
+
+@pytest.mark.django_db
+def test_a_format_that_holds_nothing_of_what_was_chosen_says_what_it_holds(client):
+    project = make_samples(3)
+    log_in(client, project)
+    answer = client.post(reverse("export_project", args=[project.name]), export_form(format="kto"))
+    assert "The format kto holds PREFERENCE; none of what was selected is" in text_of(answer)
+    assert not Batch.objects.exists()

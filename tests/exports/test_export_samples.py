@@ -86,3 +86,37 @@ def test_a_path_that_cannot_be_written_is_refused_in_one_sentence(project, tmp_p
         export(tmp_path / "file" / "out.jsonl")
     with pytest.raises(CommandError, match="is a folder"):
         export(tmp_path)
+
+
+def test_a_bundle_is_a_zip_with_a_card_and_the_options_are_those_of_the_format(project, tmp_path):
+    said = export(tmp_path / "out.zip", format="sharegpt", bundle=True, license="mit", system_prompt="Sois bref.")
+    with ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.namelist() == [
+            "data.jsonl",
+            "README.md",
+            "croissant.json",
+            "manifest.json",
+            "dataset_info.json",
+        ]
+        assert json.loads(archive.read("data.jsonl").splitlines()[0])["system"] == "Sois bref."
+        assert b'license: "mit"' in archive.read("README.md")
+    assert "data.jsonl: 20 rows" in said
+    with pytest.raises(CommandError, match="jsonl has no option 'system_prompt'; its options: bundle, license"):
+        export(tmp_path / "other.jsonl", system_prompt="Sois bref.")
+    assert not (tmp_path / "other.jsonl").exists()
+
+
+def test_the_card_does_not_call_approved_what_is_not(project, tmp_path):
+    make_sample(project, "encore", status="PENDING")
+    for status, said in (("APPROVED", b"Every sample was approved"), ("PENDING", b"Not every sample was approved")):
+        export(tmp_path / f"{status}.zip", status=status, bundle=True)
+        with ZipFile(tmp_path / f"{status}.zip") as archive:
+            assert said in archive.read("README.md")
+
+
+def test_what_a_batch_would_be_refused_for_is_a_warning_here(tmp_path):
+    make_samples(4, make_project("reviews"))
+    complaints = io.StringIO()
+    export(tmp_path / "out.jsonl", format="openai", stderr=complaints)
+    assert complaints.getvalue() == "warning: OpenAI takes at least 10 examples to train on; there are 4\n"
+    assert (tmp_path / "out.jsonl").read_bytes().count(b"\n") == 4

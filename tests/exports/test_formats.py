@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,8 @@ HOSTILE = [
     '"',
     "",
 ]
+OF_ROWS = [name for name in formats.names() if not isinstance(formats.get(name), formats.Folders)]
+PREFERRED = '{"chosen":"A \\"good\\" one","rejected":"Ça ira"}'
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 confidences = st.none() | st.floats(0, 1) | st.sampled_from([0.87, 1.0, 0.0, 1e-7, 0.6667])
 
@@ -76,9 +80,9 @@ def test_whatever_the_text_csv_reads_back_what_went_in(rows):
     ]
 
 
-@given(st.lists(texts, min_size=2, max_size=9), st.integers(1, 8), st.sampled_from(formats.names()))
+@given(st.lists(texts, min_size=2, max_size=9), st.integers(1, 8), st.sampled_from(OF_ROWS))
 def test_the_bytes_do_not_depend_on_where_a_page_ends(contents, cut, name):
-    rows = [page_row(content=content) for content in contents]
+    rows = [page_row(content=content, answer=PREFERRED) for content in contents]
     cut = min(cut, len(rows) - 1)
     assert encoded(name, rows) == encoded(name, rows[:cut], rows[cut:])
 
@@ -185,11 +189,151 @@ def test_formulas_go_out_as_they_are_unless_the_option_guards_them():
 
 
 def test_an_unknown_format_and_an_unknown_option_name_what_is_known():
-    with pytest.raises(UnknownFormat, match="known: json, jsonl, csv, openai, huggingface, alpaca"):
+    with pytest.raises(
+        UnknownFormat, match="known: json, jsonl, csv, parquet, openai, openai-dpo, huggingface, prompt-"
+    ):
         formats.get("JSONL")
-    with pytest.raises(BadOptions, match="its options: guard_formulas"):
+    with pytest.raises(BadOptions, match="its options: bundle, guard_formulas, license"):
         formats.check_options(formats.get("csv"), {"delimiter": ";"})
-    with pytest.raises(BadOptions, match="its options: none"):
+    with pytest.raises(BadOptions, match="its options: bundle, license"):
         formats.check_options(formats.get("jsonl"), {"guard_formulas": True})
     with pytest.raises(BadOptions, match="true or false, not 'yes'"):
         formats.check_options(formats.get("csv"), {"guard_formulas": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"system_prompt": ""}, "is a text, not ''"),
+        ({"system_prompt": 3}, "is a text, not 3"),
+        ({"system_prompt": "x" * 20_001}, "has at most 20,000 characters, not 20,001"),
+        ({"system_prompt": "\ud800"}, "holds a character that no file can hold"),
+        ({"license": "mit"}, "is for the card of a bundle; set 'bundle' too"),
+        ({"bundle": 1}, "is true or false, not 1"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(options, said):
+    with pytest.raises(BadOptions) as refused:
+        formats.check_options(formats.get("openai"), options)
+    assert said in refused.value.message
+
+
+# What each format shows, as its reader documents it ------------------------------------------------------------------
+
+POSITIVE = page_row(content="Bon", label_name="Positif")
+BETTER = page_row(
+    type="PREFERENCE", content="Say hello", label_name="Hello!", answer='{"chosen":"Hello!","rejected":"No"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "expected"),
+    [
+        (
+            "sharegpt",
+            POSITIVE,
+            {
+                "conversations": [
+                    {"from": "human", "value": "Analyse le sentiment : Bon"},
+                    {"from": "gpt", "value": "Positif"},
+                ]
+            },
+        ),
+        (
+            "openai-dpo",
+            BETTER,
+            {
+                "input": {"messages": [{"role": "user", "content": "Say hello"}]},
+                "preferred_output": [{"role": "assistant", "content": "Hello!"}],
+                "non_preferred_output": [{"role": "assistant", "content": "No"}],
+            },
+        ),
+        (
+            "trl-preference",
+            BETTER,
+            {
+                "prompt": [{"role": "user", "content": "Say hello"}],
+                "chosen": [{"role": "assistant", "content": "Hello!"}],
+                "rejected": [{"role": "assistant", "content": "No"}],
+            },
+        ),
+        ("prompt-completion", POSITIVE, {"prompt": "Analyse le sentiment : Bon", "completion": "Positif"}),
+        ("qianfan", POSITIVE, [{"prompt": "Analyse le sentiment : Bon", "response": [["Positif"]]}]),
+    ],
+)
+def test_a_record_looks_as_its_reader_documents_it(name, row, expected):
+    assert lines(encoded(name, [row])) == [expected]
+
+
+def test_a_preference_is_two_lines_of_kto():
+    assert lines(encoded("kto", [BETTER])) == [
+        {"prompt": "Say hello", "completion": "Hello!", "label": True},
+        {"prompt": "Say hello", "completion": "No", "label": False},
+    ]
+
+
+@pytest.mark.parametrize("labels", [["Positif"], ["Positif", "Neutre"]])
+def test_label_studio_is_told_every_label(labels):
+    several = json.dumps(labels) if len(labels) > 1 else None
+    row = page_row(content="Bon", label_name=", ".join(labels), label_names=several)
+    [task] = json.loads(encoded("label-studio", [row]))
+    assert task["data"] == {"text": "Bon", "id": "0123456789abcdef", "locale": "fr"}
+    assert task["annotations"] == [
+        {
+            "result": [
+                {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": labels}},
+            ]
+        }
+    ]
+
+
+def test_a_system_prompt_comes_first_where_one_is_given_and_leaves_no_trace_where_none_is():
+    told = {"system_prompt": 'Be "brief".'}
+    assert lines(encoded("openai", [POSITIVE], **told))[0]["messages"][0] == {
+        "role": "system",
+        "content": 'Be "brief".',
+    }
+    assert [turn["role"] for turn in lines(encoded("openai", [POSITIVE]))[0]["messages"]] == ["user", "assistant"]
+    assert lines(encoded("openai-dpo", [BETTER], **told))[0]["input"]["messages"][0]["role"] == "system"
+    assert lines(encoded("trl-preference", [BETTER], **told))[0]["prompt"][0]["role"] == "system"
+    for name in ("sharegpt", "alpaca"):
+        assert lines(encoded(name, [POSITIVE], **told))[0]["system"] == 'Be "brief".'
+        assert "system" not in lines(encoded(name, [POSITIVE]))[0]
+
+
+def test_a_parquet_file_has_typed_columns_and_the_shares_in_the_order_of_the_label_map():
+    context = formats.Context(labels={"Négatif": 0, "Positif": 1}, types=frozenset({"SENTIMENT_ANALYSIS"}))
+    row = page_row(content="Bon", confidence=0.75, validated_at="2026-05-25T10:05:00Z")
+    table = pyarrow.parquet.read_table(io.BytesIO(encoded("parquet", [row], context=context)))
+    assert table.to_pylist() == [
+        {
+            "id": "0123456789abcdef",
+            "type": "SENTIMENT_ANALYSIS",
+            "text": "Bon",
+            "label": "Positif",
+            "label_id": 1,
+            "soft_label": [0.25, 0.75],
+            "confidence": 0.75,
+            "locale": "fr",
+            "validated_at": datetime(2026, 5, 25, 10, 5, tzinfo=UTC),
+        }
+    ]
+
+
+@given(st.lists(st.tuples(texts, texts, confidences), min_size=1, max_size=5))
+def test_whatever_the_text_parquet_reads_back_what_went_in(rows):
+    page = [page_row(content=content, label_name=label, confidence=sure) for content, label, sure in rows]
+    table = pyarrow.parquet.read_table(io.BytesIO(encoded("parquet", page)))
+    assert [(row["text"], row["label"], row["confidence"]) for row in table.to_pylist()] == rows
+
+
+def test_several_labels_are_lists_in_every_row_of_a_parquet_file():
+    context = formats.Context(labels={"peur": 0, "joie": 1}, types=frozenset({"MULTI_LABEL", "TEXT_GENERATION"}))
+    rows = [
+        page_row(type="MULTI_LABEL", label_name="joie, peur", label_names='["joie","peur"]'),
+        page_row(type="TEXT_GENERATION", label_name="Un mot."),
+        page_row(type="MULTI_LABEL", label_name=None, vote_shares=None),
+    ]
+    table = pyarrow.parquet.read_table(io.BytesIO(encoded("parquet", rows, context=context))).to_pydict()
+    assert table["label"] == [["joie", "peur"], ["Un mot."], None]
+    assert table["label_id"] == [[1, 0], None, None]

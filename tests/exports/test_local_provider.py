@@ -27,6 +27,11 @@ from .training import banking, batch_of, opinions, project_of, sib, uci
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = providers.get("local")
+OF_LABELLED_TEXTS = [
+    name
+    for name in formats.names()
+    if formats.get(name).takes is None or "SENTIMENT_ANALYSIS" in formats.get(name).takes
+]
 
 
 def trained(batch, **hyperparameters):
@@ -83,7 +88,12 @@ def test_it_tells_seventy_seven_intents_apart(real_data):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("format", "options"), [*((name, {}) for name in formats.names()), ("csv", {"guard_formulas": True})]
+    ("format", "options"),
+    [
+        *((name, {}) for name in OF_LABELLED_TEXTS),
+        ("csv", {"guard_formulas": True}),
+        ("openai", {"system_prompt": "Good or Bad?", "bundle": True}),
+    ],
 )
 def test_every_format_gives_back_the_texts_and_labels_that_went_in(format, options):
     rows = {**dict(opinions(36)), "=1+1, they said": "Good", 'line\nbreak, "quotes" and 好': "Bad"}

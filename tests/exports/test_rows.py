@@ -49,6 +49,8 @@ def test_a_row_is_plain_values_as_the_file_will_show_them():
         "label_names": None,
         "confidence": 1.0,
         "locale": "fr",
+        "answer": '{"label":"Positif"}',
+        "vote_shares": '{"Positif":1.0}',
         "validated_at": "2026-05-25T10:05:59Z",
     }
     assert type(row[COLUMNS.index("confidence")]) is float

@@ -1,5 +1,6 @@
 """What the database writes is to the byte what the reference in Python writes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from exports import files, formats, rows
 from exports.context import context_of
 from exports.formats import sql
 from exports.formats.context import LABELLED
+from exports.formats.shape import resolved
 from samples.models import Label, Sample, Task
 from tests.factories import make_project, make_sample, make_settled_task, make_task
 
@@ -26,6 +28,8 @@ HOSTILE = [
     "back\\slash / slash </script>",
     '{"text": "structured", "n": 1.0}',
     " spaces around ",
+    " \t\n",
+    "\u3000\u00a0\u2028\x85\x1c",
     "{content} {0} %s %(x)s % %%",
     "'; DROP TABLE samples_sample; --",
     "[brackets] *stars* ?",
@@ -39,8 +43,26 @@ moments = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).m
 locales = st.sampled_from(["fr", "en", "zh", "de-AT", "xx"])
 
 
+def with_options(format, options):
+    return replace(format, shape=resolved(format.shape, options))
+
+
+def is_in_sql(name):
+    format = with_options(formats.get(name), {})
+    return sql.compiler(format, formats.Context(), sql.DIALECTS["sqlite"], {}) is not None
+
+
+IN_SQL = [name for name in EVERY if is_in_sql(name)]
+
+
+def test_what_most_people_train_with_is_written_by_the_database():
+    least = {"json", "jsonl", "csv", "openai", "huggingface", "prompt-completion", "alpaca", "sharegpt", "qianfan"}
+    assert least | {"qianfan_dataset", "qianfan_source"} <= set(IN_SQL)
+
+
 def by_the_database(walk, format, context, options):
     """All of it by the database, which is told beforehand what it would learn from the first page."""
+    format = with_options(format, options)
     compile = sql.compiler(format, context, rows.dialect_of(walk), options)
     assert compile is not None
 
@@ -49,6 +71,17 @@ def by_the_database(walk, format, context, options):
 
     written = rows.written(walk, compile, never, scope_of(walk))
     return b"".join(formats.framed(format, (page.data for page in written)))
+
+
+def figures(*, by_hand):
+    """What is counted of all samples while they are written, by the reference or by the database."""
+    walk, format = rows.walk(Sample.objects.all()), formats.get("jsonl")
+    if by_hand:
+        pages = [rows.figures_of(page, b"") for page in rows.pages(walk)]
+    else:
+        compile = sql.compiler(format, formats.Context(), rows.dialect_of(walk), {})
+        pages = list(rows.written(walk, compile, None, scope_of(walk), with_figures=True))
+    return [(page.rows, page.labels, page.blank_contents, page.blank_answers) for page in pages]
 
 
 def scope_of(walk, labels=2):
@@ -90,9 +123,12 @@ class AnyText(TestCase):
             Sample.objects.filter(pk=sample.pk).update(
                 content=content, label_name=label, label=None, confidence=share, validated_at=moment, locale=locale
             )
-        for name in EVERY:
+        for name in IN_SQL:
             check(Sample.objects.filter(project=self.project), name)
         check(Sample.objects.filter(project=self.project), "csv", {"guard_formulas": True})
+        assert figures(by_hand=True) == figures(by_hand=False)
+        for name in ("openai", "sharegpt", "alpaca"):
+            check(Sample.objects.filter(project=self.project), name, {"system_prompt": values[0][0]})
 
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.lists(texts, min_size=1, max_size=4, unique=True), min_size=3, max_size=3))
@@ -101,12 +137,12 @@ class AnyText(TestCase):
             Sample.objects.filter(pk=sample.pk).update(
                 label_name=", ".join(names), label_names=names, label=None, type="MULTI_LABEL"
             )
-        for name in EVERY:
+        for name in IN_SQL:
             check(Sample.objects.filter(project=self.project), name)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", IN_SQL)
 def test_tasks_without_a_verdict_and_answers_in_free_text(name):
     project = make_project()
     make_settled_task(project, "settled")
@@ -142,7 +178,7 @@ def test_what_sql_must_know_it_learns_from_the_first_page_and_from_each_it_could
     project = make_project()
     for number in range(60):
         make_sample(project, f"text {number}")
-    walk, format = rows.walk(Sample.objects.all()), formats.get("openai")
+    walk, format = rows.walk(Sample.objects.all()), with_options(formats.get("openai"), {})
     context = context_of(Sample.objects.all(), format)
     Sample.objects.filter(content__in=[f"text {number}" for number in range(25, 60)]).update(locale="zh")
     compile = sql.compiler(format, context, rows.dialect_of(walk), {})
@@ -168,7 +204,7 @@ def test_however_many_labels_there_are_each_row_has_its_own(count):
     Sample.objects.filter(pk=unlisted.pk).update(label=None, label_name="zz")
     walk = rows.walk(Sample.objects.all())
     for name in ("huggingface", "openai", "csv"):
-        format = formats.get(name)
+        format = with_options(formats.get(name), {})
         context = context_of(Sample.objects.all(), format)
         expected = by_hand(walk, format, context, {})
         compile = sql.compiler(format, context, rows.dialect_of(walk), {})
@@ -216,6 +252,6 @@ def test_the_labels_of_a_file_are_counted_as_its_pages_go_by(monkeypatch):
     make_sample(make_project(task_type="TEXT_GENERATION", labels=["Une réponse."]), label="Une réponse.")
     for name in ("jsonl", "csv"):
         whole = {"whole": rows.walk(Sample.objects.all())}
-        file = files.File(formats.get(name), whole, formats.Context(), {}, with_labels=True)
+        file = files.File(formats.get(name), whole, formats.Context(), {}, with_figures=True)
         assert b"".join(file.chunks()) and file.rows == 22
         assert file.whole.labels() == {"Positif": 16, 'N"ég,atif\n': 5, "autre": 1}

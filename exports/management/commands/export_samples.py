@@ -7,6 +7,9 @@ from django.core.management.base import BaseCommand, CommandError
 from exports import batching, files, formats
 from exports.compression import SUFFIXES
 from exports.destinations import LocalDraft
+from exports.figures import figures_of_rows
+from exports.formats.checks import flaws_of
+from exports.formats.shape import GUARD
 from labelhub.facts import Fact
 from samples.models import Project, Sample
 
@@ -25,6 +28,12 @@ class Command(BaseCommand):
         parser.add_argument("--since", metavar="BATCH", help="only what is new since this batch (its id, or uuid)")
         parser.add_argument("--status", default="APPROVED", choices=Sample.Status.values)
         parser.add_argument("--compression", default="none", choices=list(SUFFIXES), help="of a file that is not split")
+        parser.add_argument("--system-prompt", metavar="TEXT", help="said before every conversation, in chat formats")
+        parser.add_argument("--guard-formulas", action="store_true", help=f"csv: {GUARD.about.lower()}")
+        parser.add_argument(
+            "--bundle", action="store_true", help="add README.md, croissant.json and the manifest: a ZIP"
+        )
+        parser.add_argument("--license", metavar="ID", help="for the card of a bundle: cc-by-4.0, mit, …")
         parser.add_argument("--output", required=True, type=Path, metavar="PATH")
         parser.add_argument("--force", action="store_true", help="replace PATH if it is there")
 
@@ -37,11 +46,14 @@ class Command(BaseCommand):
         if output.exists() and not force:
             raise CommandError(f"{output} is there already; --force replaces it")
         samples = Sample.objects.filter(project=found, status=status)
+        asked = {name: options[name] for name in ("system_prompt", "guard_formulas", "bundle", "license")}
+        chosen = {name: value for name, value in asked.items() if value not in (None, False)}
         try:
             if since:
                 samples = batching.new_since(batch_named(since), samples)
-            asked = {"format": format, "ratios": split, "seed": seed, "stratify": stratify}
-            file = files.file_of(samples, compression=compression, **asked)
+            how = {"ratios": split, "seed": seed, "stratify": stratify, "compression": compression}
+            file = files.file_of(samples, format=format, options=chosen, **how)
+            self.warn(samples, file)
             write(file, output)
         except Fact as fact:
             raise CommandError(fact.message) from fact
@@ -49,9 +61,18 @@ class Command(BaseCommand):
             raise CommandError(f"{output} cannot be written: {error.strerror}") from error
         self.report(file, output)
 
+    def warn(self, samples, file):
+        """What a batch would be refused for, or warned of; a plain export is written all the same."""
+        figures = figures_of_rows(files.writable(samples, file.format))
+        said = [flaw.said for flaw in flaws_of(file.format.checks, figures)]
+        if number := samples.count() - figures.rows:
+            unfit = samples.exclude(files.fitting(samples, file.format))
+            said.insert(0, files.left_out(file.format, number, unfit))
+        for warning in said:
+            self.stderr.write(f"warning: {warning}")
+
     def report(self, file, output):
-        rows = sum(part.rows for part in file.parts.values())
-        self.stdout.write(f"{output}: {rows} rows, {file.whole.bytes} bytes, sha256 {file.whole.sha256}")
+        self.stdout.write(f"{output}: {file.rows} rows, {file.whole.bytes} bytes, sha256 {file.whole.sha256}")
         if file.is_archive:
             for part, tally in file.parts.items():
                 self.stdout.write(

@@ -1,13 +1,13 @@
 """The nouns that are ours under /api/v1."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, URLResolver
 from rest_framework.routers import SimpleRouter
 
 from .views import exports, jobs, projects, samples
 from .views.tasks import AnnotationViews, PredictionViews, TaskViews
 
 
-def paths(*, tasks: type[TaskViews]) -> list[URLPattern]:
+def paths(*, tasks: type[TaskViews]) -> list[URLPattern | URLResolver]:
     """All of them; `tasks` are the views of tasks, whose address another room shares."""
     router = SimpleRouter(trailing_slash=False)
     router.register("projects", projects.ProjectViews, basename="projects")

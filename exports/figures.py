@@ -1,0 +1,112 @@
+"""What is about to be written, in figures: a few statements of the database, whatever the number of rows."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Case, Count, F, Func, Q, QuerySet, Sum, TextField, Value, When
+from django.db.models.lookups import Exact
+
+from .carried import carried_by
+from .files import File
+from .formats.checks import Figures, Part
+from .formats.context import LABELLED
+from .formats.takes import LABELLED_TEXTS
+from .models import Batch, BatchItem
+
+BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+MOST_COMPARED = 100_000  # rows whose texts are compared; it takes a second there, and memory for every text
+
+
+class Bare(Func):
+    """A text without its leading white space."""
+
+    function = "LTRIM"
+    output_field = TextField()
+
+
+def _is_blank(name: str) -> Exact:
+    return Exact(Bare(F(name), Value(BLANKS)), Value(""))
+
+
+def figures_of_batch(batch: Batch) -> Figures:
+    """The figures of a batch before it is written, its rows dealt as they are now."""
+    if batch.carries == Batch.Carries.TASKS:
+        return figures_of_rows(carried_by(batch).rows())
+    names = [split.label for split in BatchItem.Split if bool(split) == bool(batch.ratios)]
+    return _figures(batch.items.all(), at="sample__", split="split", names=names)
+
+
+def figures_of_file(batch: Batch, file: File) -> Figures:
+    """The figures of a batch's file that has been written: what was counted on the way, and how its texts repeat."""
+    parts = {
+        name: Part(tally.rows, tally.blank_contents, tally.blank_answers, tally.labels())
+        for name, tally in file.parts.items()
+    }
+    is_compared = batch.carries == Batch.Carries.SAMPLES and file.rows <= MOST_COMPARED
+    return Figures(parts, **(_repeats(batch.items.all(), "sample__", "split") if is_compared else {}))
+
+
+def figures_of_rows(rows: QuerySet) -> Figures:
+    """The figures of a queryset of Sample or Task as one part, "whole"."""
+    return _figures(rows, at="", split=None, names=["whole"])
+
+
+def _figures(rows: QuerySet, *, at: str, split: str | None, names: list[str]) -> Figures:
+    found: dict[str, dict[str, Any]] = {name: defaultdict(int, labels=Counter()) for name in names}
+    for part, type, name, several, number in _grouped(rows, at, split):
+        found[part]["rows"] += number
+        for label in ([name] if several is None else several) if type in LABELLED and name is not None else []:
+            found[part]["labels"][label] += number
+    for part, has_text, number in _blank(rows, at, split):
+        found[part]["blank_answers" if has_text else "blank_contents"] += number
+    parts = {name: Part(**figures | {"labels": _in_order(figures["labels"])}) for name, figures in found.items()}
+    total = sum(part.rows for part in parts.values())
+    return Figures(parts, **(_repeats(rows, at, split) if total <= MOST_COMPARED else {}))
+
+
+def _in_order(labels: Counter) -> dict[str, int]:
+    return dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _grouped(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
+    """(part, type, label, labels, rows) of each group of rows alike."""
+    of_labels = {f"{at}type__in": sorted(LABELLED)}
+    groups = rows.order_by().annotate(
+        in_part=F(split) if split else Value(0),
+        of_type=F(f"{at}type"),
+        name=Case(When(**of_labels, then=F(f"{at}label_name"))),
+        names=Case(When(**of_labels, then=F(f"{at}label_names"))),
+    )
+    for part, *group in groups.values_list("in_part", "of_type", "name", "names").annotate(rows=Count("pk")).iterator():
+        yield BatchItem.Split(part).label, *group
+
+
+def _blank(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
+    """(part, whether there is a text to the blank answer, rows) of each group; a row without a text counts for that alone.
+
+    A statement of its own: to group by it, SQLite would sort every row of the batch a second time.
+    """
+    blank_content = _is_blank(f"{at}content")
+    groups = rows.order_by().filter(Q(blank_content) | Q(_is_blank(f"{at}label_name")))
+    groups = groups.annotate(
+        in_part=F(split) if split else Value(0), has_text=Case(When(Q(blank_content), then=0), default=1)
+    )
+    for part, *group in groups.values_list("in_part", "has_text").annotate(rows=Count("pk")):
+        yield BatchItem.Split(part).label, *group
+
+
+def _repeats(rows: QuerySet, at: str, split: str | None) -> dict[str, int]:
+    """How texts with a label repeat: rows too many, texts in several parts, texts with different labels."""
+    texts = rows.order_by().filter(**{f"{at}type__in": sorted(LABELLED_TEXTS)}).values(f"{at}content")
+    texts = texts.annotate(
+        copies=Count("pk"),
+        in_parts=Count(split, distinct=True) if split else Value(1),
+        meanings=Count(f"{at}label_name", distinct=True),
+    ).filter(copies__gt=1)
+    found = texts.aggregate(
+        repeated=Sum(F("copies") - 1),
+        shared=Count("copies", filter=Q(in_parts__gt=1)),
+        contradicted=Count("copies", filter=Q(meanings__gt=1)),
+    )
+    return {name: number or 0 for name, number in found.items()}
