@@ -70,7 +70,9 @@ def submit(
         raise Unsuitable(f"{batch} mixes several projects; a model belongs to one")
     if by is not None:
         require(by, Power.FINETUNE, batch.project)
-    batch.refresh_from_db(fields=["state", "manifest"])
+    batch.refresh_from_db(fields=["state", "manifest", "files_removed_at"])
+    if batch.is_sharded or batch.compression != "none":
+        raise Unsuitable(f"{batch} is in shards or compressed: models are trained on one plain file or ZIP")
     if not batch.is_ready:
         raise NotReady(f"{batch} is {batch.get_state_display().lower()}: it has no file to train on", state=batch.state)
     if isinstance(trainer, Remote):

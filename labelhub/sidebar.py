@@ -52,6 +52,7 @@ def data(powers):
 def exports(powers):
     items = [
         (Power.EXPORT, model("Batches", "inventory_2", "exports_batch")),
+        (Power.EXPORT, model("Kept splits", "call_split", "exports_keptsplit")),
         (Power.FINETUNE, model("Fine-tunes", "model_training", "exports_finetune")),
         (Power.MANAGE, model("Provider accounts", "vpn_key", "exports_provideraccount")),
         (Power.VIEW, model("Models", "deployed_code", "exports_modelversion")),

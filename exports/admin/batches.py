@@ -3,6 +3,7 @@
 from collections import Counter
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse, JsonResponse
@@ -166,11 +167,13 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
         return batch.state if batch else ""
 
     def has_download_permission(self, request, obj=None):
-        return self.allows(request, "download", obj) and self.has_files(request, obj)
-
-    def has_files(self, request, obj):
+        """The one file; those of a batch in shards are fetched one by one."""
         batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
-        return batch is not None and batch.is_ready
+        return batch is not None and not batch.is_sharded and self.has_manifest_permission(request, batch)
+
+    def has_manifest_permission(self, request, obj=None):
+        batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
+        return batch is not None and batch.is_ready and self.allows(request, "download", batch)
 
     def has_write_again_permission(self, request, obj=None):
         batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
@@ -178,7 +181,10 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
 
     def has_finetune_permission(self, request, obj=None):
         batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
-        return batch is not None and batch.is_ready and self.may(request, "exports.add_finetune", batch)
+        return batch is not None and self.may_train_on(request, batch)
+
+    def may_train_on(self, request, batch):
+        return batch.is_ready and not batch.is_sharded and self.may(request, "exports.add_finetune", batch)
 
     def has_cancel_permission(self, request, obj=None):
         may = self.allows(request, "change", obj)
@@ -246,7 +252,24 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
 
     def get_urls(self):
         state = path("<int:batch_id>/state/", self.admin_site.admin_view(self.state_view), name="exports_batch_state")
-        return [state, *super().get_urls()]
+        file = path(
+            "<int:batch_id>/files/<str:name>", self.admin_site.admin_view(self.file_view), name="exports_batch_file"
+        )
+        return [state, file, *super().get_urls()]
+
+    def file_view(self, request, batch_id, name):
+        """One file of a batch in shards."""
+        batch = self.row_or_404(request, batch_id)
+        if not self.has_manifest_permission(request, batch):
+            raise PermissionDenied
+        return self.sent(request, batch, name)
+
+    def sent(self, request, batch, name=None):
+        try:
+            return downloads.download(request, batch, name)
+        except Fact as fact:
+            messages.error(request, f"No file: {fact.message}.")
+            return redirect("admin:exports_batch_change", batch.pk)
 
     def state_view(self, request, batch_id):
         """The state of a batch in shards as JSON, for the little script that moves the bars."""
@@ -262,13 +285,9 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
 
     @action(description="Download", permissions=["download"], icon="download", variant=ActionVariant.PRIMARY)
     def download(self, request, object_id):
-        try:
-            return downloads.download(request, self.row_or_404(request, object_id), request.GET.get("file"))
-        except Fact as fact:
-            messages.error(request, f"No file: {fact.message}.")
-            return redirect("admin:exports_batch_change", object_id)
+        return self.sent(request, self.row_or_404(request, object_id))
 
-    @action(description="Manifest", permissions=["download"], icon="description")
+    @action(description="Manifest", permissions=["manifest"], icon="description")
     def manifest(self, request, object_id):
         batch = self.row_or_404(request, object_id)
         response = HttpResponse(dump_json(batch.manifest), content_type="application/json")

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 from django.urls import reverse
 
+from exports import retention
 from exports.models import Batch, FineTune, ModelTag, ModelVersion
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
@@ -299,4 +300,103 @@ def test_a_format_that_holds_nothing_of_what_was_chosen_says_what_it_holds(clien
     log_in(client, project)
     answer = client.post(reverse("export_project", args=[project.name]), export_form(format="kto"))
     assert "The format kto holds PREFERENCE; none of what was selected is" in text_of(answer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_in_shards_that_keeps_its_split_is_asked_for_and_fetched_file_by_file(client):
+    project = make_samples(40)
+    log_in(client, project)
+    asked = export_form(
+        split="on",
+        stratify="on",
+        group_by=["source"],
+        metadata_key="thread",
+        split_name="main",
+        shards="2",
+        compression="gzip",
+    )
+    client.post(reverse("export_project", args=[project.name]), asked)
+    batch = Batch.objects.get()
+    assert (batch.group_by, batch.split_name) == (["source", "metadata:thread"], "main")
+    assert (batch.shard_count, batch.compression) == (2, "gzip")
+    waiting = client.get(f"/admin/exports/batch/{batch.pk}/state/").json()
+    assert waiting == {"state": "QUEUED", "progress": 0, "finished": False}
+    run_jobs()
+    page = text_of(client.get(page_of(batch)))
+    for shard in batch.shards.all():
+        address = f"/admin/exports/batch/{batch.pk}/files/{shard.name}"
+        assert address in page
+        assert client.get(address)["ETag"] == f'"{shard.sha256}"'
+    assert "/download" not in page and "/finetune" not in page
+    answer = client.get(f"/admin/exports/batch/{batch.pk}/files/settings.py", follow=True)
+    assert "has no file 'settings.py'" in said(answer)[0]
+    log_in(client, project, Role.REVIEWER)
+    assert client.get(address).status_code == 404
+    log_in(client, project)
+    assert client.get(f"/admin/exports/batch/{batch.pk}/state/").json()["finished"]
+
+
+@pytest.mark.django_db
+def test_only_what_is_new_since_a_batch_of_the_same_project_is_offered_and_taken(client):
+    project = make_samples(5)
+    log_in(client, project)
+    foreign = make_batch(make_project())
+    client.post(reverse("export_project", args=[project.name]), export_form())
+    first = Batch.objects.get(project=project)
+    form = client.get(reverse("export_project", args=[project.name])).context["form"]
+    assert [uuid for uuid, _ in form.fields["since"].choices] == ["", first.uuid]
+    stolen = client.post(reverse("export_project", args=[project.name]), export_form(since=str(foreign.uuid)))
+    assert "Select a valid choice" in text_of(stolen)
+    new = make_sample(project)
+    client.post(reverse("export_project", args=[project.name]), export_form(since=str(first.uuid)))
+    second = Batch.objects.filter(project=project).first()
+    assert [item.sample for item in second.items.all()] == [new]
+    assert second.selection["since"] == str(first.uuid)
+
+
+@pytest.mark.django_db
+def test_ticked_tasks_become_a_batch_of_tasks_as_they_stand(client):
+    project = make_samples(4)
+    log_in(client, project)
+    chosen = sorted(project.tasks.values_list("pk", flat=True)[:3])
+    data = {"action": "export_as_they_stand", "_selected_action": chosen}
+    asked = client.post("/admin/samples/task/", data)
+    assert asked.context["counts"] == {"selected": 3, "settled": 3}
+    assert "allow_reexport" not in asked.context["form"].fields
+    client.post("/admin/samples/task/", data | {"apply": "1", **export_form()})
+    batch = Batch.objects.get()
+    assert (batch.carries, batch.sample_count, batch.selection) == ("TASKS", 3, {"ids": chosen})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_files_that_were_removed_are_said_to_be_and_written_again(client):
+    project = make_samples(4)
+    log_in(client, project)
+    client.post(reverse("export_project", args=[project.name]), export_form())
+    run_jobs()
+    retention.remove_expired(1e-9)
+    batch = Batch.objects.get()
+    page = text_of(client.get(page_of(batch)))
+    assert "Write again" in page and "/download" not in page
+    assert client.get(page_of(batch, "download")).status_code == 403
+    client.post(page_of(batch, "write_again"), {"_form_submitted": "True"})
+    run_jobs()
+    assert Batch.objects.get().is_ready
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"shards": "0"}, "greater than or equal to 1"),
+        ({"shards": "4"}, "4 shards are more than the 3 rows"),
+        ({"compression": "rar"}, "Select a valid choice"),
+        ({"split": "on", "compression": "gzip"}, "compressed already"),
+    ],
+)
+def test_a_form_that_asks_for_impossible_files_says_so(client, fields, why):
+    project = make_samples(3)
+    log_in(client, project)
+    answer = client.post(reverse("export_project", args=[project.name]), export_form(**fields))
+    assert why in text_of(answer)
     assert not Batch.objects.exists()

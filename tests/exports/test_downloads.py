@@ -173,12 +173,12 @@ def test_the_admin_serves_a_local_file_and_the_files_of_a_batch_in_shards(client
     user, batch = written(make_samples(6), shards=2)
     client.force_login(user)
     for shard in batch.shards.all():
-        answer = client.get(f"/admin/exports/batch/{batch.pk}/download/?file={shard.name}")
+        answer = client.get(f"/admin/exports/batch/{batch.pk}/files/{shard.name}")
         assert answer["ETag"] == f'"{shard.sha256}"'
         assert len(answer.getvalue()) == shard.byte_count
         assert answer["Content-Disposition"].endswith(f'-{batch.short_id}-{shard.name}"')
     client.force_login(make_member(make_project(), Role.MANAGER))
-    assert client.get(f"/admin/exports/batch/{batch.pk}/download/?file={shard.name}").status_code == 404
+    assert client.get(f"/admin/exports/batch/{batch.pk}/files/{shard.name}").status_code == 404
     with pytest.raises(InShards):
         batching.link_to(batch)
 

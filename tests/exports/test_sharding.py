@@ -7,8 +7,8 @@ from hashlib import sha256
 import pytest
 from django.core.files.storage import storages
 
-from exports import batching, sharding
-from exports.errors import BadShards, InShards, NotReady, WrongState
+from exports import batching, finetuning, sharding
+from exports.errors import BadShards, InShards, NotReady, Unsuitable, WrongState
 from exports.models import Batch, Shard
 from labelhub.accounts.roles import Role
 from labelhub.jobs import queue, worker
@@ -348,3 +348,10 @@ def test_a_batch_without_a_row_left_fails_before_a_shard_is_drawn(gather):
     run_all(batch)
     assert (batch.state, batch.error) == ("FAILED", "none of the 50 samples of the batch is approved any more")
     assert not Shard.objects.exists()
+
+
+@pytest.mark.parametrize("asked", [{"shards": 2}, {"shards": None, "compression": "gzip"}])
+def test_a_model_is_not_trained_on_what_no_provider_reads(gather, asked):
+    batch = run_all(gather(**asked))
+    with pytest.raises(Unsuitable, match="in shards or compressed"):
+        finetuning.submit(batch, by=None)
