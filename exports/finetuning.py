@@ -30,6 +30,7 @@ from .errors import (
     ProviderBusy,
     ProviderDown,
     ProviderRefused,
+    ProviderTimeout,
     UnsafeAddress,
     Unsuitable,
     WrongState,
@@ -148,7 +149,7 @@ def send(finetune: FineTune) -> FineTune:
             except worker.Again as again:
                 queue.repeat(job, delay=again.seconds)
                 if isinstance(again.__cause__, Fact):
-                    raise again.__cause__ from again
+                    raise again.__cause__ from None
             except worker.Stop:
                 queue.put_back(job, counted=False)
             except Fact as fact:
@@ -159,8 +160,23 @@ def send(finetune: FineTune) -> FineTune:
                 raise
             else:
                 queue.finish(job, None)
+    elif isinstance(provider, Remote):
+        _wait_for_the_faster(finetune)
     finetune.refresh_from_db()
     return finetune
+
+
+def _wait_for_the_faster(finetune):
+    """A worker took the job first: until it has sent the fine-tune, or met what is in the way, for a while at most."""
+    until = time.monotonic() + 2 * settings.PROVIDER_TIMEOUT
+    while time.monotonic() < until:
+        finetune.refresh_from_db()
+        if finetune.status == Status.FAILED or (finetune.trouble and not finetune.provider_job_id):
+            raise ProviderDown(finetune.error or finetune.trouble)
+        if finetune.provider_job_id or not finetune.is_under_way:
+            return
+        time.sleep(0.1)
+    raise ProviderTimeout(f"{finetune.provider} has not begun yet; it is waited for in the background")
 
 
 # The job --------------------------------------------------------------------------------------------------------------

@@ -306,12 +306,12 @@ def test_two_who_press_send_at_the_same_moment_begin_one_job(shop, batch, boss):
     if connection.vendor == "sqlite":
         pytest.skip("threads do not share a database in memory; test_finetuning does this with a file")
     finetune = submit(batch, by=boss, provider="openai")
-    ready = threading.Barrier(4)
+    ready, named = threading.Barrier(4), []
 
     def press():
         try:
             ready.wait()
-            send(FineTune.objects.get(pk=finetune.pk))
+            named.append(send(FineTune.objects.get(pk=finetune.pk)).provider_job_id)
         finally:
             connections.close_all()
 
@@ -320,6 +320,7 @@ def test_two_who_press_send_at_the_same_moment_begin_one_job(shop, batch, boss):
         thread.start()
     for thread in threads:
         thread.join()
+    assert named == [shop.only_job()["id"]] * 4
     assert len(shop.jobs) == len(shop.calls(CREATE["openai"])) == 1
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from labelhub.facts import Fact
 from labelhub.jobs.kinds import job
-from labelhub.jobs.worker import Again
 
 
 class Refused(Fact):
@@ -85,6 +84,8 @@ def be_busy(progress, *, journal):
 @job("tests.again", ended=note_end)
 def look(progress, *, journal, times):
     """Done after so many looks, ten seconds apart."""
+    from labelhub.jobs.worker import Again  # this module is read before Django is ready
+
     note(journal, "look")
     if len(notes(journal)) < times:
         raise Again(10)
