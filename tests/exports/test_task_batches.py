@@ -169,7 +169,7 @@ def test_a_superuser_s_batch_may_span_projects(project):
     batch = batching.gather_tasks(Task.objects.all(), by=make_superuser(), format="huggingface")
     assert (batch.project, batch.sample_count) == (batch.project, 1)
     assert run(batch).manifest["parts"][0]["labels"] == {"Sport": 1}
-    assert run(batching.gather_tasks(Task.objects.all(), by=make_superuser(), format="openai")).sample_count == 1
+    assert run(batching.gather_tasks(Task.objects.all(), by=make_superuser(), format="alpaca")).sample_count == 1
 
 
 @pytest.mark.parametrize(

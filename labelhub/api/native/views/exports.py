@@ -70,7 +70,9 @@ class BatchViews(ListRows, ShowRow, NativeViews):
         if name not in (None, wanted["project"]):
             raise ValidationError({"project": ["The filter of the tasks names another."]})
         project = self.project(wanted["project"], Power.EXPORT)
-        tasks = filters.found_by(filters.TaskFilters, wanted, Task.objects.visible_to(self.request.user), self.request)
+        tasks: Any = filters.found_by(
+            filters.TaskFilters, wanted, Task.objects.visible_to(self.request.user), self.request
+        )
         return batching.gather_tasks(tasks, by=self.request.user, project=project, selection={"tasks": wanted}, **asked)
 
     def selected(self, asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
