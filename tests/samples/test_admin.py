@@ -412,6 +412,18 @@ def test_one_item_after_the_other_until_nothing_is_left(client):
     assert project.samples.pending().count() == 2
 
 
+def test_two_people_are_not_shown_the_same_item_where_one_answer_is_enough(client):
+    project = make_project(validations_needed=1)
+    page = reverse("annotate", args=[project.name])
+    first, second = make_task(project, "Un"), make_task(project, "Deux")
+    for expected in (first, second, None):
+        log_in(client, project, Role.ANNOTATOR)
+        shown = client.get(page)
+        assert shown.context["task"] == expected
+        assert client.get(page).context["task"] == expected, "the same again for who comes back"
+    assert "with others at the moment" in text_of(shown)
+
+
 def test_what_was_skipped_comes_again_when_asked(client):
     project = make_project()
     log_in(client, project, Role.ANNOTATOR)

@@ -217,7 +217,7 @@ class JobFilters(filters.FilterSet):
     state = several(Job.State.choices, "One or more states.", field="state")
 
 
-def found_by(filterset: type[filters.FilterSet], asked: dict[str, Any], rows: QuerySet[Any], request) -> QuerySet[Any]:
+def found_by(filterset: type[filters.FilterSet], asked: dict[str, Any], rows: QuerySet[Any], request) -> Any:
     """Those of `rows` that the filter in a body, already checked, finds."""
     data: MultiValueDict[str, Any] = MultiValueDict()
     for name, value in asked.items():

@@ -76,7 +76,7 @@ def test_ids_are_the_samples_own_and_all_or_none(manager, project):
         assert answer.json()["details"]["ids"] == [stranger] and stranger in answer.json()["message"]
     assert not Batch.objects.exists()
     told = manager.post("batches", {"ids": [first.uid], "format": "csv"}, 202).json()
-    assert (told["project"], told["sample_count"]) == ("reviews", 1)
+    assert (told["project"], told["sample_count"], told["selection"]) == ("reviews", 1, {"ids": [first.uid]})
     answer = manager.post("batches", {"ids": [first.uid, second.uid], "format": "csv"})
     assert refused(answer, 409, "already_exported") and answer.json()["details"]["ids"] == [first.uid]
     manager.post("batches", {"ids": [first.uid], "format": "csv", "allow_reexport": True}, 202)

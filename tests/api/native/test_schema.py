@@ -1,9 +1,13 @@
 """The OpenAPI document, and the server against it: schemathesis asks what the document allows, and more."""
 
+import re
+from pathlib import Path
+
 import pytest
 import schemathesis
 import yaml
 from django.test import Client
+from django.urls import resolve
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -108,6 +112,14 @@ def test_every_operation_says_what_it_does_and_how_it_refuses():
         assert all(one == {"$ref": "#/components/schemas/ErrorBody"} for one in refusals), (method, path)
     ids = [operation["operationId"] for _, _, operation in operations]
     assert len(ids) == len(set(ids))
+
+
+def test_every_address_in_the_guide_is_there():
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
+    addresses = set(re.findall(r"\$HUB(/api/[^\s\"'?]+)", guide))
+    assert len(addresses) > 12
+    for address in addresses:
+        resolve(address)  # Resolver404 where nobody answers
 
 
 def test_only_our_own_paths_are_described():

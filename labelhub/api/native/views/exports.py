@@ -26,6 +26,7 @@ from samples.permissions import require
 
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 IDS_NAMED = 20
+IDS_KEPT = 1000  # in `selection`; the batch's items hold every one of them
 SHARD = OpenApiParameter("name", str, description="Of a batch in shards: which file, as the manifest calls it.")
 RANGE = OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="bytes=0-1023, as RFC 9110 says.")
 
@@ -89,7 +90,9 @@ class BatchViews(ListRows, ShowRow, NativeViews):
             samples = filters.found_by(filters.SampleFilters, wanted, samples, self.request)
             selection = {"filter": {key: filters.as_plain(value) for key, value in wanted.items()}}
         if ids is not None:
-            return {"samples": samples, "project": project, "ids": self.keys(samples, ids, project)}, asked
+            keys = self.keys(samples, ids, project)
+            kept = ids if len(ids) <= IDS_KEPT else {"count": len(ids)}
+            return {"samples": samples, "project": project, "ids": keys, "selection": {"ids": kept}}, asked
         return {"samples": samples, "project": project, "selection": selection}, asked
 
     def keys(self, samples: SampleQuerySet, uids: list[str], project: Project | None) -> list[int]:
