@@ -14,6 +14,9 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 
+NOT_SERVED = [
+    "redoc"
+]  # of drf-spectacular's pages we show Swagger alone; 5 MB of the other would be compressed for nobody
 STOP_SECONDS = 10  # what an open download has when the server is told to stop
 
 
@@ -23,7 +26,7 @@ def collect_static() -> bool:
     fingerprint = _fingerprint()
     if stamp.exists() and stamp.read_text() == fingerprint and Path(settings.STATIC_ROOT).is_dir():
         return False
-    call_command("collectstatic", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=NOT_SERVED)
     stamp.write_text(fingerprint)
     return True
 

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from environs import Env, validate
+from whitenoise.compress import Compressor
 
 from labelhub.logging import configuration
 from labelhub.sqlite import let_threads_run
@@ -196,6 +197,8 @@ USE_I18N = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+# Swagger's source maps are for who debugs Swagger: 7 MB that would take a server's start half a minute to compress.
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (*Compressor.SKIP_COMPRESS_EXTENSIONS, "map")
 MEDIA_ROOT = DATA_DIR / "media"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(MEDIA_ROOT)}},
@@ -203,7 +206,7 @@ STORAGES = {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": str(env.path("EXPORT_DIR", DATA_DIR / "exports"))},
     },
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "labelhub.static_files.StaticFiles"},
 }
 S3_BUCKET = env.str("S3_BUCKET", "")
 if S3_BUCKET:

@@ -1,16 +1,16 @@
-"""How fast samples leave and tasks come in, beside the bare driver and Django's own ways, in one table of ratios.
+"""How fast samples leave and tasks come in, beside the bare driver, the database's bulk ways and Django's own: ratios of one run.
 
     python -m tests.bench [ROWS] [RUNS]        on SQLite, or on DATABASE_URL (a database of its own: rows are added)
 
-"driver" is the same rows fetched by the bare driver's cursor, encoded with orjson and written to a file. Every figure is
-the median of RUNS, taken in turn with the others, for the speed of a shared machine drifts.
+Every figure is the median of RUNS, taken in turn with the others, for the speed of a shared machine drifts. "driver" is
+the same rows fetched by the bare driver's cursor, encoded with orjson and written to a file.
 """
 
 import io
-import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,58 +25,16 @@ import django  # noqa: E402
 
 django.setup()
 
-import orjson  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
-from exports import files  # noqa: E402
+from exports import batching  # noqa: E402
 from labelhub.accounts.models import new_uid  # noqa: E402
-from samples.intake import import_tasks  # noqa: E402
-from samples.models import Project, Sample  # noqa: E402
-from samples.projects import create_project  # noqa: E402
+from samples.models import Project  # noqa: E402
 
-COLUMNS = ("uid", "type", "content", "label_name")
-KEYS = ("id", "type", "content", "label")
-OUT = SCRATCH / "out"
+from . import batches, exports, intake, serving  # noqa: E402
 
-
-def driver(samples):
-    sql, params = samples.order_by("pk").values_list(*COLUMNS).query.sql_with_params()
-    connection.ensure_connection()
-    if connection.vendor == "postgresql":  # without a name the driver would hold every row
-        cursor = connection.connection.cursor("bench", withhold=True)
-        cursor.itersize = 5000
-        cursor.execute(sql, params)
-    else:
-        cursor = connection.connection.cursor().execute(sql.replace("%s", "?"), params)
-    with OUT.open("wb") as file:
-        for row in cursor:
-            file.write(orjson.dumps(dict(zip(KEYS, row, strict=True))) + b"\n")
-    cursor.close()
-
-
-def model_instances(samples):
-    with OUT.open("w") as file:
-        for sample in samples.order_by("pk").iterator():
-            values = (getattr(sample, column) for column in COLUMNS)
-            file.write(json.dumps(dict(zip(KEYS, values, strict=True)), ensure_ascii=False) + "\n")
-
-
-def ours(format, **how):
-    def export(samples):
-        with OUT.open("wb") as file:
-            for chunk in files.file_of(samples, format=format, **how).chunks():
-                file.write(chunk)
-
-    return export
-
-
-WAYS = {
-    "driver, jsonl": driver,
-    "model instances, jsonl": model_instances,
-    **{f"LabelHub, {format}": ours(format) for format in ("jsonl", "json", "csv", "openai", "huggingface", "alpaca")},
-    "LabelHub, jsonl as train/val/test ZIP": ours("jsonl", ratios="0.8/0.1/0.1"),
-}
+STREAMED = ("jsonl", "json", "csv", "openai", "huggingface", "alpaca", "parquet")
 
 
 def seconds(work, *args):
@@ -85,34 +43,107 @@ def seconds(work, *args):
     return time.perf_counter() - start
 
 
-def bring_in(samples):
-    """The samples as JSON Lines into a project of their own."""
-    lines = b"".join(files.file_of(samples, format="jsonl").chunks()).replace(b'{"id":"', b'{"id":"again-')
-    project = create_project(f"bench-{new_uid()}", task_type="TEXT_CLASSIFICATION")
-    return seconds(lambda: import_tasks(project, io.BytesIO(lines), name="bench.jsonl"))
+def quietly(*_):
+    pass
 
 
-def main(rows=100_000, runs=5):
+def generated(rows: int) -> str:
+    """A project of so many synthetic samples; its name."""
     call_command("migrate", verbosity=0)
     name = f"bench-{new_uid()}"
     call_command("generate_samples", str(rows), project=name, stdout=io.StringIO())
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
-    samples = Sample.objects.filter(project=Project.objects.get(name=name)).approved()
-    taken = {way: [] for way in WAYS}
+            cursor.execute("VACUUM ANALYZE")
+    return name
+
+
+def heading(title: str, *columns: str) -> None:
+    print(f"\n### {title}\n\n| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}", flush=True)
+
+
+def line(what: str, *figures: str) -> None:
+    print(f"| {what} | {' | '.join(figures)} |", flush=True)
+
+
+def files_beside_the_driver(samples, rows, runs):
+    ways = list(exports.ways(samples, SCRATCH / "out"))
+    taken = {what: [] for what, _, _ in ways}
     for _ in range(runs):
-        for way, work in WAYS.items():
-            taken[way].append(seconds(work, samples))
-    base = statistics.median(taken["driver, jsonl"])
-    print(f"{rows:,} samples on {connection.vendor}, Python {platform.python_version()}, {os.cpu_count()} cores;")
-    print(f"medians of {runs}, in one run\n")
-    print(f"{'':40}{'seconds':>9}{'rows/s':>11}{'of driver':>11}")
-    for way, times in taken.items():
-        median = statistics.median(times)
-        print(f"{way:40}{median:9.2f}{rows / median:11,.0f}{base / median:10.2f}x")
-    imported = bring_in(samples)
-    print(f"{'LabelHub, import of jsonl with verdicts':40}{imported:9.2f}{rows / imported:11,.0f}")
+        for what, _, work in ways:
+            taken[what].append(seconds(work))
+    median = {what: statistics.median(times) for what, times in taken.items()}
+    heading("Files", "seconds", "rows/s", "of the driver's speed")
+    for what, base, _ in ways:
+        ratio = f"{median[base] / median[what]:.2f}x" if base else ""
+        line(what, f"{median[what]:.2f}", f"{rows / median[what]:,.0f}", ratio)
+    return median
+
+
+def batches_beside_bare_statements(samples, rows, runs, driver):
+    bench = batches.Bench(samples)
+    taken = {what: [] for what in ("bare", "claim", "jsonl", "zip", "plan")}
+    for _ in range(runs):
+        bench.free()
+        bench.prepare_bare()
+        taken["bare"].append(seconds(bench.bare_claim))
+        bench.free()
+        taken["claim"].append(seconds(bench.gather))
+        for what, how in (("jsonl", {}), ("zip", {"ratios": "0.8/0.1/0.1", "stratify": True})):
+            bench.free()
+            batch = bench.gather(**how)
+            taken[what].append(seconds(batching.write, batch, quietly))
+        taken["plan"].append(seconds(bench.plan))
+    bench.free()
+    median = {what: statistics.median(times) for what, times in taken.items()}
+    heading("Batches", "seconds", "rows/s", "")
+    line("bare INSERT … SELECT of the claims", f"{median['bare']:.2f}", f"{rows / median['bare']:,.0f}", "")
+    ratio = f"{median['claim'] / median['bare']:.2f} times the bare statement's time"
+    line("gather (claim, label map, job, audit)", f"{median['claim']:.2f}", f"{rows / median['claim']:,.0f}", ratio)
+    for what, title in (
+        ("jsonl", "write jsonl, sha256, figures, manifest"),
+        ("zip", "deal and write a stratified ZIP"),
+    ):
+        ratio = f"{driver / median[what]:.2f}x the driver's speed"
+        line(title, f"{median[what]:.2f}", f"{rows / median[what]:,.0f}", ratio)
+    ratio = f"{median['plan'] / driver:.2f} times the driver's time"
+    line("plan a stratified split", f"{median['plan']:.2f}", f"{rows / median['plan']:,.0f}", ratio)
+
+
+def over_http(project, rows, runs, driver):
+    heading("GET /api/v1/exports, granian, local client", "first byte, ms", "seconds", "of the driver's speed")
+    uid = Project.objects.get(name=project).uid
+    with serving.Server() as server:
+        for format in ("jsonl", "openai", "csv"):
+            path = f"/api/v1/exports?format={format}&projectId={uid}"
+            server.get(path)
+            answers = [server.get(path) for _ in range(runs)]
+            first, last = (statistics.median(figures) for figures in list(zip(*answers, strict=True))[:2])
+            line(format, f"{first * 1000:.0f}", f"{last:.2f}", f"{driver / last:.2f}x")
+
+
+def memory(project, rows):
+    heading(f"Peak memory of one export of {rows:,} rows", "before, MiB", "peak, MiB", "more")
+    for format in STREAMED:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.memory", project, format], capture_output=True, text=True, check=True
+        )
+        idle, peak = (int(figure) / 1024 for figure in done.stdout.split()[-2:])
+        line(format, f"{idle:.0f}", f"{peak:.0f}", f"{peak - idle:.0f}")
+
+
+def main(rows=100_000, runs=5):
+    project = generated(rows)
+    samples = exports.of_project(Project.objects.get(name=project))
+    where = f"{connection.vendor}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    print(f"## {rows:,} samples on {where}; medians of {runs}, in one run")
+    median = files_beside_the_driver(samples, rows, runs)
+    driver = median["driver, jsonl"]
+    batches_beside_bare_statements(samples, rows, runs, driver)
+    over_http(project, rows, runs, driver)
+    memory(project, rows)
+    heading("Import of 100,000 lines", "seconds", "rows/s", "of bare bulk writing")
+    intake.main(min(rows, 100_000), max(1, runs // 2), line)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ ours have the same columns, indexes and constraints, and take the same tasks, sa
 import io
 import statistics
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import orjson
@@ -64,7 +65,7 @@ def _bare_table(model, rows) -> float:
     ]
     names = ", ".join(columns)
     with connection.cursor() as cursor:
-        for sql in _identical(cursor, table, copy):
+        for sql in identical(cursor, table, copy):
             cursor.execute(sql)
         try:
             if connection.vendor == "postgresql":
@@ -91,7 +92,7 @@ def _bare_table(model, rows) -> float:
             cursor.execute(f"DROP TABLE {copy}")
 
 
-def _identical(cursor, table: str, copy: str) -> list[str]:
+def identical(cursor, table: str, copy: str) -> list[str]:
     """What makes an empty table `copy` with the columns, indexes and constraints of `table`."""
     if connection.vendor == "postgresql":
         made = [f"CREATE TABLE {copy} (LIKE {table} INCLUDING ALL)"]
@@ -111,10 +112,8 @@ def _identical(cursor, table: str, copy: str) -> list[str]:
     ]
 
 
-def main(rows: int = 100_000, runs: int = 3) -> None:
-    """Print a table: an import with labels and one without, each beside the bare way, medians of `runs`."""
-    print(f"{rows:,} rows of JSON Lines on {connection.vendor}, medians of {runs}\n")
-    print(f"{'':40}{'seconds':>9}{'rows/s':>11}{'of bare':>11}")
+def main(rows: int, runs: int, line: Callable[..., None]) -> None:
+    """A line each for an import with labels and one without, and for the bare way beside it; medians of `runs`."""
     for labelled in (True, False):
         data = lines(rows, labelled=labelled)
         ours, bare = [], []
@@ -124,5 +123,5 @@ def main(rows: int = 100_000, runs: int = 3) -> None:
             bare.append(bare_seconds(project))
         what = "with verdicts and samples" if labelled else "without labels"
         took, base = statistics.median(ours), statistics.median(bare)
-        print(f"{'import ' + what:40}{took:9.2f}{rows / took:11,.0f}{base / took:10.2f}x")
-        print(f"{'  the same rows, bare':40}{base:9.2f}{rows / base:11,.0f}{1:10.2f}x")
+        line(f"import {what}", f"{took:.2f}", f"{rows / took:,.0f}", f"{base / took:.2f}x")
+        line("the same rows, bare", f"{base:.2f}", f"{rows / base:,.0f}", "")

@@ -40,6 +40,10 @@ CODES: Codes = {
     export_errors.NotApproved: 409,
     export_errors.AlreadyExported: 409,
     export_errors.AlreadyStarted: 409,
+    export_errors.ProviderRefused: 502,
+    export_errors.ProviderDown: 502,
+    export_errors.ProviderTimeout: 504,
+    export_errors.ProviderBusy: 503,
     Fact: 400,
 }
 

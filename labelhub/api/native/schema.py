@@ -23,6 +23,7 @@ WRITING = {
     413: "The body is larger than DATA_UPLOAD_MAX_BYTES.",
     415: "The body is of another type than JSON.",
 }
+ASKING = {502: "The provider cannot be reached, or refused.", 504: "The provider did not answer in time."}
 UNCHANGED = {412: "It has changed since the state that If-Match names."}
 REUSED = {422: f"The {HEADER} came with another request before."}
 
@@ -80,6 +81,8 @@ class Described(AutoSchema):
             found |= WRITING
         elif self.action() == "file" or self.action() == "manifest":
             found[409] = "It has no file, not yet or not any more."
+        if self.action() == "refresh":
+            found |= ASKING
         if self.action() == "file":
             found[416] = "The range begins where the file has ended."
         if self.action() == "partial_update":

@@ -1,0 +1,49 @@
+"""Batches beside the database's own ways: claiming, planning a split, writing with hash and manifest."""
+
+from django.db import connection, transaction
+
+from exports import batching, rows, splits
+from exports.models import Batch, BatchItem
+from labelhub.accounts.models import User
+from labelhub.jobs.models import Job
+
+from .intake import identical
+
+TABLE, COPY = BatchItem._meta.db_table, "bench_claims"
+
+
+class Bench:
+    """One project's samples, claimed and set free again as often as it takes."""
+
+    def __init__(self, samples):
+        self.samples = samples
+        self.by = User.objects.get_or_create(username="bench", defaults={"is_superuser": True})[0]
+
+    def gather(self, **how) -> Batch:
+        return batching.gather(self.samples, by=self.by, **{"format": "jsonl"} | how)
+
+    def free(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS {COPY}")
+            cursor.execute(f"DELETE FROM {TABLE}")
+        Batch.objects.filter(created_by=self.by).delete()
+        Job.objects.all().delete()
+
+    def bare_claim(self) -> None:
+        """INSERT … SELECT of the same ids into a table with the same columns, indexes and constraints."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {COPY} (batch_id, sample_id, split, is_claim) SELECT %s, id, 0, %s FROM samples_sample"
+                " WHERE project_id = %s AND status = 'APPROVED' ORDER BY id",
+                (self.batch.pk, True, self.samples.first().project_id),
+            )
+
+    def prepare_bare(self) -> None:
+        self.batch = Batch.objects.create(format="jsonl", destination="local", created_by=self.by)
+        with connection.cursor() as cursor:
+            for sql in identical(cursor, TABLE, COPY):
+                cursor.execute(sql)
+
+    def plan(self) -> None:
+        """What a stratified split costs: reading ids, uids and labels, and dealing them."""
+        splits.deal(rows.identities(self.samples), splits.parse("0.8/0.1/0.1"), seed="0", stratify=True)
