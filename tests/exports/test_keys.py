@@ -18,6 +18,6 @@ def test_what_was_packed_comes_back_in_order(chosen):
 
 @pytest.mark.parametrize(("step", "most"), [(1, 50_000), (7, 50_000)])
 def test_a_million_keys_in_a_row_take_fifty_kilobytes(step, most):
-    packed = keys.pack(array("q", range(1, step * 1_000_000, step)))
+    packed = keys.pack(array("q", range(step, step * 1_000_000 + 1, step)))
     assert len(packed) < most
     assert len(keys.unpack(packed)) == 1_000_000

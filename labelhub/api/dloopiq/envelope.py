@@ -33,6 +33,11 @@ def error(refusal: Refusal) -> dict[str, Any]:
     return {"code": capital_code(refusal), "message": refusal.message}
 
 
+def shared_error(refusal: Refusal) -> dict[str, Any]:
+    """The same at the address that our own API shares: its clients find their words in it too."""
+    return {**error(refusal), "status": "error", "details": dict(refusal.details)}
+
+
 class DLoopIQView(APIView):
     metadata_class = None  # OPTIONS is 405 like any other method that is not there
 

@@ -7,9 +7,10 @@ from rest_framework.response import Response
 
 from exports.files import File, file_of
 from labelhub.accounts.roles import Power
+from labelhub.api.errors import exception_handler
 from samples.models import Task
 
-from .envelope import DLoopIQView
+from .envelope import CODES, DLoopIQView, shared_error
 from .orders import expected_ms, place
 from .serializers import export_question, order_in, ordered_body
 
@@ -51,6 +52,9 @@ def begun(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 class Tasks(DLoopIQView):
     """POST: ask for a label."""
+
+    def get_exception_handler(self):
+        return exception_handler(shared_error, CODES)
 
     def post(self, request):
         order = order_in(request.data)
