@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import schemathesis
 import yaml
+from django.core import signals
+from django.db import close_old_connections
 from django.test import Client
 from django.urls import resolve
 from hypothesis import HealthCheck, Phase, settings
@@ -38,7 +40,17 @@ document = schemathesis.openapi.from_wsgi("/api/schema?format=json", application
 
 
 @pytest.fixture
-def world(db):
+def kept_connection():
+    """The end of a request closes the connection, and with it the test's transaction; Django's own client sees to that too."""
+    signals.request_started.disconnect(close_old_connections)
+    signals.request_finished.disconnect(close_old_connections)
+    yield
+    signals.request_started.connect(close_old_connections)
+    signals.request_finished.connect(close_old_connections)
+
+
+@pytest.fixture
+def world(db, kept_connection):
     """A hub with some of everything, a caller who may do everything in it, and how the rows are called."""
     boss = make_superuser()
     project = make_project("reviews")
