@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 
 from labelhub.accounts.models import User
 from labelhub.accounts.roles import Power, Role
@@ -27,10 +27,13 @@ COLOURS = (
 )
 
 
-def checked(row: models.Model) -> models.Model:
-    """`row`, if its fields and constraints hold; else InvalidValue naming the first field that does not."""
+def checked(row: models.Model, *, may_be_taken: bool = False) -> models.Model:
+    """`row`, if its fields and constraints hold; else InvalidValue naming the first field that does not.
+
+    With `may_be_taken` whether its name is free is left to the database.
+    """
     try:
-        row.full_clean()
+        row.full_clean(validate_unique=not may_be_taken)
     except ValidationError as error:
         field, reasons = next(iter(error.message_dict.items()))
         what = "" if field == "__all__" else f"{field} {getattr(row, field, '')!r}: "
@@ -46,8 +49,12 @@ def create_project(
     if Project.objects.filter(name=name).exists():
         raise NameTaken(f"there is a project called {name}", name=name)
     project = Project(name=name, task_type=task_type, created_by=by, **fields)
-    checked(project)
-    project.save()
+    checked(project, may_be_taken=True)
+    try:
+        with transaction.atomic():
+            project.save()
+    except IntegrityError as error:  # by somebody else, in this moment
+        raise NameTaken(f"there is a project called {name}", name=name) from error
     people = {person.pk: person for person in (by, *managers) if person is not None}
     Membership.objects.bulk_create(
         Membership(project=project, user=person, role=Role.MANAGER) for person in people.values()
