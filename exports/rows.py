@@ -221,6 +221,11 @@ def figures_of(page: Page, data: bytes | None) -> Written:
 
 Step = tuple[int, int]
 
+AT_START = {
+    "postgresql": "SET max_parallel_workers_per_gather = 0; SET jit = off",  # a page is too small for a plan with helpers
+    "sqlite": "PRAGMA cache_size = -2000",  # KiB; who reads every page once needs none of them again
+}
+
 
 def _pages_of_lines(walk: Walk, statement: "_Statement", ends: Step) -> Iterator[tuple[Step, Written]]:
     """The steps in their order, and what the database wrote for each; several are under way at once where that helps."""
@@ -353,10 +358,9 @@ def _readers(using: str):
 
     pool = ThreadPoolExecutor(len(own), thread_name_prefix="reader")
     try:
-        if here.vendor == "postgresql":  # a page is too small for a plan with helpers of its own
-            for connection in own:
-                with connection.cursor() as cursor:
-                    cursor.execute("SET max_parallel_workers_per_gather = 0; SET jit = off")
+        for connection in own:
+            with connection.cursor() as cursor:
+                cursor.execute(AT_START[here.vendor])
         yield lambda sql, params: pool.submit(on_a_free_one, sql, params), len(own) + 1
     finally:
         pool.shutdown(cancel_futures=True)
