@@ -1,7 +1,7 @@
 """What a batch carries, and in which part: samples, an item each, or tasks, a list of keys; asked and dealt alike."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from samples.models import Sample, Task
 from . import rows
 from .files import writable
 from .formats import Format
-from .formats.context import LABELLED
 from .keys import pack, unpack
 from .models import Batch, BatchItem, BatchTasks
 from .rows import Walk
@@ -103,11 +102,7 @@ class CarriedSamples:
         return Task.objects.filter(sample__batch_items__batch=self._batch)
 
     def identities(self, *columns: str) -> Iterator[tuple]:
-        known = self.rows().order_by("pk").values_list(*IDENTITY, *(f"task__{column}" for column in columns))
-        after = 0
-        while page := list(known.filter(pk__gt=after)[:10_000]):
-            yield from _identified(page)
-            after = page[-1][0]
+        return rows.identities(self.rows(), *(f"task__{column}" for column in columns))
 
     def place(self, dealt, report) -> None:
         """All are put in train, the largest part as a rule, and those of the others moved from there."""
@@ -152,8 +147,7 @@ class CarriedTasks:
 
     def identities(self, *columns: str) -> Iterator[tuple]:
         for chunk in _chunks(self.keys()):
-            known = Task.objects.filter(pk__in=Ids(chunk)).order_by("pk")
-            yield from _identified(known.values_list(*IDENTITY, *columns))
+            yield from rows.identities(Task.objects.filter(pk__in=Ids(chunk)), *columns)
 
     def place(self, dealt, report) -> None:
         report()
@@ -169,14 +163,6 @@ class CarriedTasks:
         parts = [unpack(bytes(data)) for data in kept.values_list("keys", flat=True)]
         found = parts[0] if len(parts) == 1 else array("q", sorted(key for part in parts for key in part))
         return found if within is None else found[slice(*within)]
-
-
-IDENTITY = ("pk", "uid", "type", "label_name")
-
-
-def _identified(rows: Iterable[tuple]) -> Iterator[tuple]:
-    for pk, uid, type, label, *others in rows:
-        yield pk, uid, label if type in LABELLED else None, *others
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:

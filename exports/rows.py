@@ -375,23 +375,15 @@ def _readers(using: str):
 
 # What a split must know -----------------------------------------------------------------------------------------------
 
-Identity = tuple[int, str, str | None]  # id, uid and label, which is None where the answer is free text
 
+def identities(rows: QuerySet, *columns: str) -> Iterator[tuple]:
+    """What a split must know of every row of a queryset, without its content.
 
-def identities(rows: QuerySet) -> Iterator[Identity]:
-    """What a split must know of every row of a queryset, without its content."""
-    return _identified(unsliced(rows))
-
-
-def identities_of_part(batch: Batch, split: int) -> Iterator[Identity]:
-    """The same for a part of a batch."""
-    return _identified(Sample.objects.approved().filter(batch_items__batch=batch, batch_items__split=split))
-
-
-def _identified(rows: QuerySet) -> Iterator[Identity]:
+    That is its id, uid and label, which is None where the answer is free text; and whatever stands in `columns`.
+    """
     after = 0
-    known = rows.order_by("pk").values_list("pk", "uid", "type", "label_name")
+    known = unsliced(rows).order_by("pk").values_list("pk", "uid", "type", "label_name", *columns)
     while page := list(known.filter(pk__gt=after)[:10_000]):
-        for pk, uid, type, label in page:
-            yield pk, uid, label if type in LABELLED else None
+        for pk, uid, type, label, *others in page:
+            yield pk, uid, label if type in LABELLED else None, *others
         after = page[-1][0]

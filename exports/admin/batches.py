@@ -329,13 +329,7 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
         ),
     )
     def write_again(self, request, form, object_id):
-        batch = self.row_or_404(request, object_id)
-        try:
-            batch = batching.write_again(batch, by=request.user)
-            messages.success(request, f"Queued again: {batch}.")
-        except Fact as fact:
-            messages.error(request, f"Not done: {fact.message}.")
-        return to_page(batch)
+        return self.queue_again(request, object_id, batching.write_again)
 
     @action(
         description="Retry",
@@ -348,9 +342,13 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
         ),
     )
     def retry(self, request, form, object_id):
+        return self.queue_again(request, object_id, batching.retry)
+
+    def queue_again(self, request, object_id, step):
+        """Have the batch written once more by `step`, and say whether it will be."""
         batch = self.row_or_404(request, object_id)
         try:
-            batch = batching.retry(batch, by=request.user)
+            batch = step(batch, by=request.user)
             messages.success(request, f"Queued again: {batch}.")
         except Fact as fact:
             messages.error(request, f"Not done: {fact.message}.")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 from django.conf import settings
 
@@ -118,6 +118,18 @@ class Remote(Provider):
 
     def upload(self, finetune, progress: Progress) -> dict[str, str]:
         """Send the batch's train part, and its val part if it has one; the provider's ids as {"train": …, "val": …}."""
+        from .parts import part_file
+
+        sent = {}
+        for number, part in enumerate(("train", "val")):
+            progress(number, 3, f"sending the {part} part")
+            with part_file(finetune.batch, part) as file:
+                if file is not None:
+                    sent[part] = self.send(finetune, f"labelhub-{finetune.uuid.hex[:8]}-{part}.jsonl", file)
+        return sent
+
+    def send(self, finetune, name: str, file: IO[bytes]) -> str:
+        """Send one file under that name; the provider's id of it."""
         raise NotImplementedError
 
     def create(self, finetune) -> Report:

@@ -13,7 +13,7 @@ import structlog
 
 from exports.errors import ProviderDown, Unsuitable
 
-from .base import Number, Progress, Remote, Report, State
+from .base import Number, Remote, Report, State
 from .wire import UPLOAD_SECONDS, talking, text_of
 
 log = structlog.get_logger(__name__)
@@ -69,18 +69,7 @@ class OpenAI(Remote):
 
     # Beginning --------------------------------------------------------------------------------------------------------
 
-    def upload(self, finetune, progress: Progress):
-        from .parts import part_file
-
-        sent = {}
-        for number, part in enumerate(("train", "val")):
-            progress(number, 3, f"sending the {part} part")
-            with part_file(finetune.batch, part) as file:
-                if file is not None:
-                    sent[part] = self._send(finetune, f"labelhub-{finetune.uuid.hex[:8]}-{part}.jsonl", file)
-        return sent
-
-    def _send(self, finetune, name, file) -> str:
+    def send(self, finetune, name, file) -> str:
         with self.talk(finetune) as client:
             answer = client.files.create(
                 purpose="fine-tune", file=(name, file, "application/jsonl"), timeout=UPLOAD_SECONDS

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from exports.errors import ProviderDown, ProviderRefused
 
-from .base import Number, Progress, Remote, Report, State
+from .base import Number, Remote, Report, State
 from .openai import as_dict, gathered, progress_of, suffix_of
 from .reaching import check_resolved
 from .wire import UPLOAD_SECONDS, talking, text_of
@@ -41,18 +41,7 @@ class Together(Remote):
 
     # Beginning --------------------------------------------------------------------------------------------------------
 
-    def upload(self, finetune, progress: Progress):
-        from .parts import part_file
-
-        sent = {}
-        for number, part in enumerate(("train", "val")):
-            progress(number, 3, f"sending the {part} part")
-            with part_file(finetune.batch, part) as file:
-                if file is not None:
-                    sent[part] = self._send(finetune, f"labelhub-{finetune.uuid.hex[:8]}-{part}.jsonl", file)
-        return sent
-
-    def _send(self, finetune, name, file) -> str:
+    def send(self, finetune, name, file) -> str:
         """Ask for a place, put the bytes there, have them looked at. A file with the same bytes is there already: its id."""
         import openai
 

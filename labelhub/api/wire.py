@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
+from rest_framework import serializers
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -69,6 +70,16 @@ def check_text(value: Any) -> None:
             waiting.extend(item.values())
         elif isinstance(item, list):
             waiting.extend(item)
+
+
+class TextAsSent(serializers.CharField):
+    """A text to the letter, blank or not; each room says in `to_internal_value` what it refuses, and in which words."""
+
+    def __init__(self, **options):
+        super().__init__(**({"allow_blank": True, "trim_whitespace": False} | options))
+
+    def run_validation(self, data=serializers.empty):
+        return serializers.Field.run_validation(self, data)  # CharField's own lets "" pass without a look
 
 
 class KnownLength:

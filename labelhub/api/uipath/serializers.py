@@ -7,6 +7,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from labelhub.api.wire import TextAsSent
+
 MODEL_FAMILIES = [
     "english",
     "english-dev",
@@ -25,13 +27,7 @@ DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?([Zz]|[
 # Fields that take their own JSON type only ----------------------------------------------------------------------------
 
 
-class Text(serializers.CharField):
-    def __init__(self, **options):
-        super().__init__(**({"allow_blank": True, "trim_whitespace": False} | options))
-
-    def run_validation(self, data=serializers.empty):
-        return serializers.Field.run_validation(self, data)  # CharField's own lets "" pass without a look
-
+class Text(TextAsSent):
     def to_internal_value(self, data):
         if not isinstance(data, str):
             raise serializers.ValidationError(f"{data!r:.80} is not of type 'string'")
