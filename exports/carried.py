@@ -102,11 +102,12 @@ class CarriedSamples:
         return Task.objects.filter(sample__batch_items__batch=self._batch)
 
     def identities(self, *columns: str) -> Iterator[tuple]:
-        return rows.identities(self.rows(), *(f"task__{column}" for column in columns))
+        """All are put in train for it, the largest part as a rule: in one part, they are read along its index."""
+        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
+        yield from rows.identities(rows.walk_part(self._batch, Split.TRAIN), *(f"task__{name}" for name in columns))
 
     def place(self, dealt, report) -> None:
-        """All are put in train, the largest part as a rule, and those of the others moved from there."""
-        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
+        """All are in train, where `identities` found them; those of the others are moved from there."""
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()
@@ -146,8 +147,7 @@ class CarriedTasks:
         return self.rows()
 
     def identities(self, *columns: str) -> Iterator[tuple]:
-        for chunk in _chunks(self.keys()):
-            yield from rows.identities(Task.objects.filter(pk__in=Ids(chunk)), *columns)
+        return rows.identities(rows.walk_ids(Task.objects.all(), self.keys()), *columns)
 
     def place(self, dealt, report) -> None:
         report()

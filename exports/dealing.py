@@ -92,10 +92,9 @@ def _find_duplicates(batch, report):
 
 
 def _reported(identities, report):
-    for number, identity in enumerate(identities):
-        if number % 10_000 == 0:
-            report()
-        yield identity
+    while page := list(islice(identities, 10_000)):
+        report()
+        yield from page
 
 
 # What is kept ---------------------------------------------------------------------------------------------------------

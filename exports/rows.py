@@ -122,12 +122,21 @@ LABEL, LABELS = map(COLUMNS.index, ("label_name", "label_names"))
 
 
 def pages(walk: Walk) -> Iterator[Page]:
-    pace, (after, end) = _Pace(), walk.ends()
+    return _stepped(
+        walk, _fetch, _Pace(FIRST_PAGE, MOST_ROWS), lambda page: sum(len(row[CONTENT]) + 200 for row in page)
+    )
+
+
+def _stepped(
+    walk: Walk, fetch: Callable[[QuerySet], list[tuple]], pace: "_Pace", weigh: Callable[[Page], int]
+) -> Iterator[list[tuple]]:
+    """What `fetch` finds in each step; `weigh` says how many bytes it is."""
+    after, end = walk.ends()
     while after < end:
         upto = min(after + pace.width, end)
-        page = _fetch(walk.between(after, upto)[: 2 * MOST_ROWS + 1])
-        pace.learn(upto - after, len(page), sum(len(row[CONTENT]) + 200 for row in page))
-        if len(page) > 2 * MOST_ROWS:
+        page = fetch(walk.between(after, upto)[: 2 * pace.most + 1])
+        pace.learn(upto - after, len(page), weigh(page))
+        if len(page) > 2 * pace.most:
             continue  # with the narrower step it has just learnt
         after = upto
         if page:
@@ -149,11 +158,12 @@ def _fetch(rows: QuerySet) -> list[tuple]:
 class _Pace:
     """How wide the next step should be, after what the last ones found."""
 
-    def __init__(self):
-        self.width = FIRST_PAGE
+    def __init__(self, first: int, most: int):
+        self.width = first
+        self.most = most
 
     def learn(self, width: int, rows: int, bytes: int) -> None:
-        wanted = min(MOST_ROWS, PAGE_BYTES * rows // max(bytes, 1)) if rows else MOST_ROWS
+        wanted = min(self.most, PAGE_BYTES * rows // max(bytes, 1)) if rows else self.most
         # Never more than eightfold at once: what is sparse here may be dense ahead.
         self.width = max(1, min(width * 8, width * wanted // max(rows, 1)))
 
@@ -229,7 +239,7 @@ AT_START = {
 
 def _pages_of_lines(walk: Walk, statement: "_Statement", ends: Step) -> Iterator[tuple[Step, Written]]:
     """The steps in their order, and what the database wrote for each; several are under way at once where that helps."""
-    pace, (after, end) = _Pace(), ends
+    pace, (after, end) = _Pace(FIRST_PAGE, MOST_ROWS), ends
     with _readers(walk.using) as (ask, ahead):
         asked: deque[tuple[Step, Future[Written]]] = deque()
         while after < end or asked:
@@ -376,14 +386,22 @@ def _readers(using: str):
 # What a split must know -----------------------------------------------------------------------------------------------
 
 
-def identities(rows: QuerySet, *columns: str) -> Iterator[tuple]:
-    """What a split must know of every row of a queryset, without its content.
+SLIM_ROWS = 10_000  # a page of rows without their content
+
+
+def identities(walk: Walk, *columns: str) -> Iterator[tuple]:
+    """What a split must know of every row, without its content.
 
     That is its id, uid and label, which is None where the answer is free text; and whatever stands in `columns`.
     """
-    after = 0
-    known = unsliced(rows).order_by("pk").values_list("pk", "uid", "type", "label_name", *columns)
-    while page := list(known.filter(pk__gt=after)[:10_000]):
-        for pk, uid, type, label, *others in page:
-            yield pk, uid, label if type in LABELLED else None, *others
-        after = page[-1][0]
+
+    def fetch(rows: QuerySet) -> list[tuple]:
+        return list(rows.values_list("pk", "uid", "type", "label_name", *columns))
+
+    for page in _stepped(walk, fetch, _Pace(SLIM_ROWS, SLIM_ROWS), lambda page: 0):
+        if columns:
+            yield from (
+                (pk, uid, label if type in LABELLED else None, *others) for pk, uid, type, label, *others in page
+            )
+        else:  # a loop of its own: taking the others out and in again costs as much as all the rest
+            yield from [(pk, uid, label if type in LABELLED else None) for pk, uid, type, label in page]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from heapq import heapify, heappop, heappush
-from itertools import permutations
+from itertools import islice, permutations
 from typing import Any
 
 import numpy
@@ -162,12 +162,14 @@ class Rows:
         groups: list[dict[Hashable, int]] = [{} for _ in range(criteria)]
         memberships = [array("i") for _ in range(criteria)]
         salt = f"{seed}:".encode()
-        for id, uid, label, *values in rows:
-            ids.append(id)
-            hashes += sha256(salt + uid.encode()).digest()[:8]
-            numbers.append(self.labels.setdefault(label, len(self.labels)))
-            for value, known, members in zip(values, groups, memberships, strict=True):
-                members.append(-1 if value is None else known.setdefault(value, len(known)))
+        rows = iter(rows)
+        while page := list(islice(rows, 10_000)):
+            found, uids, labels, *criteria_values = zip(*page, strict=True)
+            ids.extend(found)
+            hashes += b"".join([sha256(salt + uid.encode()).digest()[:8] for uid in uids])
+            numbers.extend([self.labels.setdefault(label, len(self.labels)) for label in labels])
+            for values, known, members in zip(criteria_values, groups, memberships, strict=True):
+                members.extend([-1 if value is None else known.setdefault(value, len(known)) for value in values])
         self.ids = numpy.asarray(ids, "i8")
         self.hashes = numpy.frombuffer(hashes, ">u8").astype("u8")
         self.numbers = numpy.asarray(numbers, "i4")

@@ -112,7 +112,7 @@ def test_a_sample_that_lost_its_approval_is_not_read(texts):
 def test_identities_carry_the_label_of_labelled_types_only():
     labelled = make_sample()
     written = make_sample(make_project(task_type="TEXT_GENERATION", labels=["x"]), label="x")
-    assert list(rows.identities(Sample.objects.all())) == [
+    assert list(rows.identities(rows.walk(Sample.objects.all()))) == [
         (labelled.pk, labelled.uid, "Positif"),
         (written.pk, written.uid, None),
     ]
