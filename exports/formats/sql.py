@@ -138,9 +138,17 @@ class Dialect:
 
     def label_key(self, table: str) -> Sql:
         """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
-        types, name = sorted(LABELLED), self.quoted(Sql(f'"{table}"."label_name"'))
-        is_labelled = f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL'
-        return Sql(f'CASE WHEN {is_labelled} THEN coalesce("{table}"."label_names", {name.text}) END', tuple(types))
+        test, name = self.is_labelled(table), self.quoted(Sql(f'"{table}"."label_name"'))
+        return Sql(f'CASE WHEN {test.text} THEN coalesce("{table}"."label_names", {name.text}) END', test.params)
+
+    def label_text(self, table: str) -> Sql:
+        """The text of a labelled row's label, or labels, as a JSON string; an empty text for every other row."""
+        test, name = self.is_labelled(table), self.quoted(Sql(f'"{table}"."label_name"'))
+        return Sql(f"CASE WHEN {test.text} THEN {name.text} ELSE '' END", test.params)
+
+    def is_labelled(self, table: str) -> Sql:
+        types = sorted(LABELLED)
+        return Sql(f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL', tuple(types))
 
 
 class Sqlite(Dialect):
