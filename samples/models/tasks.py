@@ -13,7 +13,7 @@ from samples import task_types
 
 from .datasets import Source
 from .projects import Label, Project
-from .verdicts import Verdict
+from .verdicts import LABEL_UNLISTED, Verdict
 
 
 class TaskQuerySet(models.QuerySet):
@@ -106,6 +106,8 @@ class Task(Verdict):
             models.Index("project", Coalesce("occurred_at", "created_at"), "id", name="task_by_time"),
             # Partial: a text that waits for its label is not written into it.
             models.Index(fields=["label"], name="task_by_label", condition=Q(label__isnull=False)),
+            # The few that an export's label map cannot know from the project's list.
+            models.Index(fields=["project", "type"], name="task_label_unlisted", condition=LABEL_UNLISTED),
         ]
         permissions = [("annotate_task", "Can answer tasks"), ("import_task", "Can import tasks")]
 
