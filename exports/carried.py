@@ -112,7 +112,8 @@ class CarriedSamples:
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()
-                self._batch.items.filter(sample_id__in=Ids(chunk)).update(split=split)
+                # Their part named, for the index to find each of them by: half of SQLite's time.
+                self._batch.items.filter(split=Split.TRAIN, sample_id__in=Ids(chunk)).update(split=split)
 
 
 class CarriedTasks:

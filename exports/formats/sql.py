@@ -133,9 +133,10 @@ class Dialect:
         raise NotImplementedError
 
     def is_blank(self, column: str) -> Sql:
-        """Whether the text in `column` is nothing but white space; most are found not to be by their first byte."""
-        first = f"({self.bytewise(column)} < '!' OR {self.bytewise(column)} >= %s)"
-        return Sql(f"{first} AND ltrim({column}, %s) = ''", ("\x80", BLANKS))
+        """Whether the text in `column` is nothing but white space; most are found not to be by their first bytes."""
+        bytewise = self.bytewise(column)
+        may_be = f"({bytewise} < '!' OR {bytewise} >= %s AND {bytewise} < %s)"
+        return Sql(f"{may_be} AND ltrim({column}, %s) = ''", ("\x80", chr(ord(max(BLANKS)) + 1), BLANKS))
 
     def label_key(self, table: str) -> Sql:
         """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
