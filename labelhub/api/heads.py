@@ -28,7 +28,7 @@ def first_keys(
         heads.append(sql)
         params += values
     if not heads:
-        return RawSQL("SELECT NULL WHERE 1 = 0", [])
+        return RawSQL("SELECT 0 WHERE 1 = 0", [])  # a number: PostgreSQL compares no bigint with a bare NULL
     order = f"ORDER BY {', '.join(f'{name} DESC' if newest_first else name for name in by)} LIMIT {limit}"
     while len(heads) > MOST:
         heads = [f"{union(some)} {order}" for some in runs(heads)]
