@@ -5,6 +5,7 @@ from django.urls import path
 
 from exports.admin.finetunes import start
 from exports.admin.selecting import export_project
+from labelhub.roles_page import roles
 from samples.admin import annotate, importing, review
 from samples.admin.tasks import task_media
 
@@ -22,5 +23,6 @@ urlpatterns = [
     at("import/<str:name>/", importing.import_page, "import_tasks"),
     at("export/<str:name>/", export_project, "export_project"),
     at("finetune/<int:pk>/", start, "finetune"),
+    at("roles/", roles, "roles"),
     at("media/task/<int:pk>/", task_media, "task_media"),
 ]

@@ -88,6 +88,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "labelhub.api.wire.Timed",
+    "labelhub.api.wire.ReadToTheEnd",
     "django.middleware.security.SecurityMiddleware",
     "labelhub.api.wire.KnownLength",
     "whitenoise.middleware.WhiteNoiseMiddleware",

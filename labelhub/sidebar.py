@@ -66,6 +66,7 @@ def behind(user):
     items = [
         model("Jobs", "schedule", "jobs_job"),
         model("Access keys", "key", "accounts_accesskey"),
+        entry("Roles", "admin_panel_settings", "roles"),
     ]
     if user.is_superuser:
         items += [

@@ -13,6 +13,7 @@ from labelhub.api.label_backend import urls as label_backend
 from labelhub.api.label_backend.envelope import error as label_backend_error
 from labelhub.api.native import urls as native
 from labelhub.api.native.views import documentation
+from labelhub.api.projects_door import Projects
 from labelhub.api.qianfan import urls as qianfan
 from labelhub.api.qianfan.envelope import error as qianfan_error
 from labelhub.api.qianfan.envelope import error_v2 as qianfan_error_v2
@@ -32,7 +33,7 @@ urlpatterns = [
     path("api/v1/", include(dloopiq.urlpatterns)),
     path("api/schema", documentation.Schema.as_view(), name="schema"),
     path("api/docs", documentation.Docs.as_view(), name="docs"),
-    path("api/v1/", include(native.paths(tasks=Tasks))),
+    path("api/v1/", include(native.paths(projects=Projects, tasks=Tasks))),
     path("api/v1/", include(uipath.public)),
     path("api/_private/", include(uipath.private)),
     path("auth/", include(uipath.auth)),

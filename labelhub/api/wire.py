@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,10 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
+
+# What json can read it cannot always write: the encoder is called from deeper down. No contract nests anything like it.
+DEEPEST = 200
+MOST_DROPPED = 64 * 1024 * 1024
 
 
 class BodyTooLarge(APIException):
@@ -56,20 +61,24 @@ def finite(digits: str) -> float:
 
 
 def check_text(value: Any) -> None:
-    """ValueError for a string, however deep, that cannot be written to a database."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            if "\0" in item:
-                raise ValueError("a text holds a NUL character")
-            if not item.isascii():
-                item.encode("utf-8")  # UnicodeEncodeError, a ValueError, for a lone surrogate
-        elif isinstance(item, dict):
-            waiting.extend(item)
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
+    """ValueError for a string, however deep, that cannot be written to a database, and for what is too deep to write."""
+    level, depth = [value], 0
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if "\0" in item:
+                    raise ValueError("a text holds a NUL character")
+                if not item.isascii():
+                    item.encode("utf-8")  # UnicodeEncodeError, a ValueError, for a lone surrogate
+            elif isinstance(item, dict):
+                below.extend(item)
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+        level, depth = below, depth + 1
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
 
 
 class TextAsSent(serializers.CharField):
@@ -80,6 +89,40 @@ class TextAsSent(serializers.CharField):
 
     def run_validation(self, data=serializers.empty):
         return serializers.Field.run_validation(self, data)  # CharField's own lets "" pass without a look
+
+
+class Timed:
+    """Middleware: every answer says in Server-Timing how many milliseconds it took (a stream: until it began)."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        began = time.perf_counter()
+        response = self.get_response(request)
+        response["Server-Timing"] = f"total;dur={(time.perf_counter() - began) * 1000:.1f}"
+        return response
+
+
+class ReadToTheEnd:
+    """Middleware: what no view wanted of a body is read and dropped.
+
+    A client that is still sending when the connection is closed sees a broken pipe, not the answer that says why. Who
+    sends more than 64 MiB in vain does not get to see it.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        left = 0 if hasattr(request, "_body") else MOST_DROPPED
+        try:
+            while left > 0 and (dropped := request.read(65_536)):
+                left -= len(dropped)
+        except OSError:  # the client has gone
+            pass
+        return response
 
 
 class KnownLength:

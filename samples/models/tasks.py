@@ -103,7 +103,9 @@ class Task(Verdict):
         ]
         indexes = [
             models.Index(fields=["project", "status", "id"], name="task_by_status"),
-            models.Index("project", Coalesce("occurred_at", "created_at"), "id", name="task_by_time"),
+            # Lists by time are read source by source and their heads merged: a few sources of many cost what they hold.
+            models.Index("source", Coalesce("occurred_at", "created_at"), "id", name="task_by_source_time"),
+            models.Index(fields=["source", "created_at", "id"], name="task_by_source_creation"),
             # Partial: a text that waits for its label is not written into it.
             models.Index(fields=["label"], name="task_by_label", condition=Q(label__isnull=False)),
             # The few that an export's label map cannot know from the project's list.

@@ -8,12 +8,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from exports import errors
-from labelhub.accounts.roles import Power
 from labelhub.api.errors import Codes, Refusal, capital_code, exception_handler
+from labelhub.api.words import LABEL_BACKEND, powers
 from samples.errors import NotAllowed
 from samples.models import Project
 
-ADMIN = Power.MANAGE  # what the contract's ADMIN is with us: it opens all five endpoints, each for the projects managed
+ADMIN = powers(LABEL_BACKEND)["ADMIN"]
 
 CODES: Codes = {
     errors.EmptyBatch: (400, "INVALID_SAMPLES"),

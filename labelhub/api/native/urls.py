@@ -3,15 +3,16 @@
 from django.urls import URLPattern, URLResolver
 from rest_framework.routers import SimpleRouter
 
-from .views import exports, jobs, projects, samples
+from .views import exports, jobs, samples
+from .views.projects import LabelViews, ProjectViews
 from .views.tasks import AnnotationViews, PredictionViews, TaskViews
 
 
-def paths(*, tasks: type[TaskViews]) -> list[URLPattern | URLResolver]:
-    """All of them; `tasks` are the views of tasks, whose address another room shares."""
+def paths(*, projects: type[ProjectViews], tasks: type[TaskViews]) -> list[URLPattern | URLResolver]:
+    """All of them; `projects` and `tasks` are the views of those, whose addresses other rooms share."""
     router = SimpleRouter(trailing_slash=False)
-    router.register("projects", projects.ProjectViews, basename="projects")
-    router.register("labels", projects.LabelViews, basename="labels")
+    router.register("projects", projects, basename="projects")
+    router.register("labels", LabelViews, basename="labels")
     router.register("tasks", tasks, basename="tasks")
     router.register("annotations", AnnotationViews, basename="annotations")
     router.register("predictions", PredictionViews, basename="predictions")

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, prefetch_related_objects
 from django.db.models.functions import Coalesce
 
+from labelhub.api.heads import first_keys
 from samples.models import Annotation, AnnotationLabel, Dataset, Prediction, Source, Task, TaskLabel
 from samples.syncing import Item
 
@@ -28,14 +29,18 @@ class Page:
     continuation: str | None  # None where nothing follows
 
 
+def sources_of(dataset: Dataset, uids: Iterable[str] | None = None) -> list[int]:
+    """The keys of the dataset's sources, or of those that `uids` name."""
+    sources = dataset.sources.order_by("pk")
+    return list((sources if uids is None else sources.filter(uid__in=uids)).values_list("pk", flat=True))
+
+
 def of_dataset(dataset: Dataset) -> QuerySet[Task]:
-    return Task.objects.filter(
-        project=dataset.project_id, source__in=list(dataset.sources.values_list("pk", flat=True))
-    )
+    return Task.objects.filter(source__in=sources_of(dataset))
 
 
 def of_source(source: Source) -> QuerySet[Task]:
-    return Task.objects.filter(project=source.project_id, source=source)
+    return Task.objects.filter(source=source)
 
 
 def between(
@@ -96,6 +101,7 @@ def carries_one_of(names: list[str]) -> Q:
 def page_of(
     tasks: QuerySet[Task],
     *,
+    sources: Iterable[int] | None = None,
     question: Any,
     limit: int,
     token: str | None = None,
@@ -105,25 +111,34 @@ def page_of(
 ) -> Page:
     """The first `limit` of `tasks`, or those after `token`, with what their answers and guesses are.
 
-    With `always`, even the last page has a continuation: it leads to an empty one.
+    Those of `sources` alone, each of which is read by its own index: a page in the depth of a million costs what the
+    first does. None where `tasks` are few already. With `always`, even the last page has a continuation: it leads to an
+    empty one.
 
     Rows of one moment follow in the order they came, so one that is inserted between two pages never shifts another.
     """
-    tasks = tasks.annotate(moment=MOMENTS[order_by]).select_related("source")
-    if token:
+    order = ("-moment", "-pk") if newest_first else ("moment", "pk")
+    tasks = tasks.annotate(moment=MOMENTS[order_by]).order_by(*order)
+    parts = [tasks] if sources is None else [tasks.filter(source=source) for source in sources]
+    if token is not None:
         place = place_of(token, question=question)
-        if newest_first:
-            beyond = Q(moment__lt=place.moment) | Q(pk__lt=place.number)
-            tasks = tasks.filter(beyond, moment__lte=place.moment)
-        else:
-            beyond = Q(moment__gt=place.moment) | Q(pk__gt=place.number)
-            tasks = tasks.filter(beyond, moment__gte=place.moment)
-    rows: list[Any] = list(tasks.order_by(*(("-moment", "-pk") if newest_first else ("moment", "pk")))[: limit + 1])
+        parts = [beyond for part in parts for beyond in after(place, part, newest_first=newest_first)]
+    keys = first_keys(parts, limit + 1, by=("moment", "pk"), newest_first=newest_first)
+    found = Task.objects.filter(pk__in=keys).annotate(moment=MOMENTS[order_by]).select_related("source")
+    rows: list[Any] = list(found.order_by(*order))
     more = len(rows) > limit
     rows = rows[:limit]
     last = rows[-1] if rows and (more or always) else None
     with_answers(rows)
     return Page(rows, token_of(Place(last.moment, last.pk), question=question) if last else None)
+
+
+def after(place: Place, tasks: QuerySet[Any], *, newest_first: bool) -> list[QuerySet[Any]]:
+    """What follows `place` among `tasks`, in two parts: a range each of the index, however many share the moment."""
+    same = tasks.filter(moment=place.moment)
+    if newest_first:
+        return [same.filter(pk__lt=place.number).order_by("-pk"), tasks.filter(moment__lt=place.moment)]
+    return [same.filter(pk__gt=place.number).order_by("pk"), tasks.filter(moment__gt=place.moment)]
 
 
 def with_answers(tasks: list[Task]) -> list[Task]:

@@ -1,15 +1,14 @@
 """How this room answers: `{"status": "ok", …}`, or `{"status": "error", "message": …}`; and who may come how far."""
 
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
-from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.exceptions import MethodNotAllowed, NotFound, PermissionDenied
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from labelhub.api.errors import Codes, Refusal, exception_handler, faults
+from labelhub.api.errors import Codes, Refusal, exception_handler, faults, title
 from labelhub.facts import Fact
 from samples import errors
 from samples.models import Dataset, Project, Source
@@ -44,20 +43,14 @@ def ok(**payload) -> Response:
 class UiPathView(APIView):
     """One endpoint; `needs` names the contract's permission for each method that is bound to a project."""
 
-    metadata_class = None  # OPTIONS is 405 like any other method that is not there
+    http_method_names = ["get", "post", "put", "delete", "head"]
     needs: ClassVar[Mapping[str, str]] = {}
 
     def get_exception_handler(self):
         return exception_handler(error, CODES)
 
-    def initialize_request(self, request, *args, **kwargs):
-        self.started = time.perf_counter()
-        return super().initialize_request(request, *args, **kwargs)
-
-    def finalize_response(self, request, response, *args, **kwargs):
-        response = super().finalize_response(request, response, *args, **kwargs)
-        response["Server-Timing"] = f"total;dur={(time.perf_counter() - self.started) * 1000:.1f}"
-        return response
+    def http_method_not_allowed(self, request, *args, **kwargs):
+        raise MethodNotAllowed(request.method, title(405))
 
     def read(self, form, data=None) -> dict[str, Any]:
         """The request's body (or `data`) as the serializer class `form` understands it; a 400 where it does not."""

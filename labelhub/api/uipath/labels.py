@@ -11,6 +11,9 @@ from samples.models import Dataset
 
 from .shapes import DEFAULT_GROUP
 
+FORM_FIELD = {"instructions": "", "rule_set": None}
+FORM_IDS = ("id", "field_id", "field_type_id")
+
 Groups = dict[str, dict[str, Any]]
 
 
@@ -24,10 +27,19 @@ def groups_of(asked: Mapping[str, Any]) -> Groups:
 
 
 def defs_of(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        label["name"]: {"external_id": new_uid(), **{name: value for name, value in label.items() if name != "name"}}
-        for label in told
-    }
+    return {label["name"]: definition(label) for label in told}
+
+
+def definition(label: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a label under its name: as it was told, and what clients miss where it is not there."""
+    kept = {"external_id": new_uid(), **{name: value for name, value in label.items() if name != "name"}}
+    if kept.get("pretrained"):
+        kept["pretrained"] = {"name": label["name"], **kept["pretrained"]}
+    if kept.get("moon_form"):
+        kept["moon_form"] = [
+            {**FORM_FIELD, **{name: new_uid() for name in FORM_IDS}, **field} for field in kept["moon_form"]
+        ]
+    return kept
 
 
 def names_in(groups: Groups) -> list[str]:

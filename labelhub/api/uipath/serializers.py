@@ -20,6 +20,10 @@ MODEL_FAMILIES = [
     "transformer-xlm",
 ]
 SENTIMENTS = ["positive", "negative"]
+# Words that the command line reads into closed lists: an answer with another one breaks every command that lists it.
+SOURCE_KINDS = ["unknown", "call", "chat", "ixp_runtime", "ixp_design"]
+DATASET_FLAGS = ["gpt4", "external_moon_llm", "qos", "zero_shot_labels", "ixp"]
+MODEL_KINDS = ["cm", "doc_path_ixp", "gpt_ixp"]
 COMMENT_ID = re.compile(r"[\w\x21-\x2e\x3a-\x40\x5b-\x60\x7b-\x7e]{1,1024}")
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?([Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
@@ -99,6 +103,16 @@ class Anything(serializers.JSONField):
     """Kept as it came."""
 
 
+class Open(serializers.Serializer):
+    """An object that goes back out as it came; the fields named are looked at, others let pass."""
+
+    def to_internal_value(self, data):
+        if not isinstance(data, Mapping):
+            raise serializers.ValidationError({"non_field_errors": [f"{data!r:.80} is not of type 'object'"]})
+        super().to_internal_value(data)
+        return data
+
+
 class Strict(serializers.Serializer):
     """An object without surprises."""
 
@@ -117,7 +131,7 @@ def texts(most: int | None = None, **options) -> serializers.ListField:
     return serializers.ListField(child=Text(), max_length=most, **options)
 
 
-def many(form: type[Strict], most: int, **options) -> Any:
+def many(form: type[Open | Strict], most: int, **options) -> Any:
     return form(many=True, max_length=most, **options)  # type: ignore[call-arg]  # which becomes a ListSerializer's
 
 
@@ -150,7 +164,7 @@ class SourceFields(Strict):
 
     def get_fields(self):
         return super().get_fields() | {
-            "_kind": Text(max_length=64, required=False),
+            "_kind": OneOf(SOURCE_KINDS, required=False),
             "_email_transform_tag": Text(max_length=256, required=False, allow_null=True),
         }
 
@@ -162,15 +176,25 @@ class SourceBody(Strict):
 # Datasets -------------------------------------------------------------------------------------------------------------
 
 
+class Pretrained(Open):
+    id = Text(max_length=64)
+    name = Text(max_length=256, required=False)
+
+
+class FormField(Open):
+    name = Text(max_length=256)
+    kind = Text(max_length=64)
+
+
 class LabelDef(Strict):
     name = Name(max_length=64, allow_blank=False)
     title = Text(max_length=128, required=False)
     instructions = Text(max_length=16384, required=False)
     description = Text(max_length=16384, required=False)
     external_id = Text(max_length=128, required=False)
-    pretrained = Anything(required=False)
+    pretrained = Pretrained(required=False, allow_null=True)
     trainable = Flag(required=False)
-    moon_form = serializers.ListField(child=Anything(), max_length=1024, required=False)
+    moon_form = many(FormField, 1024, required=False, allow_null=True)
 
     def get_fields(self):
         return super().get_fields() | {"_label_properties": Anything(required=False)}
@@ -196,6 +220,19 @@ class EntityDef(Strict):
         return super().get_fields() | {"_entity_def_flags": texts(64, required=False)}
 
 
+class GeneralField(Open):
+    api_name = Text(max_length=256)
+
+
+class ModelConfig(Open):
+    kind = OneOf(MODEL_KINDS)
+
+
+class PreferredLocales(Open):
+    default = Text(max_length=64)
+    preferences = serializers.ListField(child=Anything(), max_length=1024)
+
+
 class DatasetUpdateFields(Strict):
     title = Text(max_length=128, required=False)
     description = Text(max_length=16384, required=False)
@@ -203,16 +240,16 @@ class DatasetUpdateFields(Strict):
     model_family = OneOf(MODEL_FAMILIES, required=False)
     entity_defs = many(EntityDef, 1024, required=False)
     entity_kinds = Anything(required=False)
-    general_fields = serializers.ListField(child=Anything(), max_length=1024, required=False)
+    general_fields = many(GeneralField, 1024, required=False)
     debug_config_json = Anything(required=False)
 
     def get_fields(self):
         return super().get_fields() | {
-            "_dataset_flags": texts(64, required=False),
-            "_model_config": Anything(required=False),
+            "_dataset_flags": serializers.ListField(child=OneOf(DATASET_FLAGS), max_length=64, required=False),
+            "_model_config": ModelConfig(required=False),
             "_timezone": Text(max_length=64, required=False),
-            "_preferred_locales": Anything(required=False),
-            "_label_properties": Anything(required=False),
+            "_preferred_locales": PreferredLocales(required=False),
+            "_label_properties": many(Open, 1024, required=False),
             "_default_label_group_instructions": Text(max_length=16384, required=False),
         }
 
@@ -319,10 +356,21 @@ class Labelling(Strict):
     dismissed = many(AssignedLabel, 1024, required=False)
 
 
+class FilledForm(Strict):
+    label = AssignedLabel()  # type: ignore[assignment]  # a Field has an attribute of that name, a form none
+    captures = Anything(required=False)
+
+
+class FilledForms(Strict):
+    group = Text(max_length=64, required=False)
+    assigned = many(FilledForm, 1024, required=False)
+    dismissed = many(FilledForm, 1024, required=False)
+
+
 class Labellings(Strict):
     labelling = many(Labelling, 64, required=False)
     entities = Anything(required=False)
-    moon_forms = Anything(required=False)
+    moon_forms = many(FilledForms, 64, required=False)
 
     def to_internal_value(self, data):
         """Before there were groups, clients sent the one labelling itself."""
@@ -363,15 +411,15 @@ class ExportRequest(Strict):
     source_ids = texts(1024, required=False, allow_null=True)
     order_by = OneOf(["timestamp", "created_at"], default="timestamp")
     to = Moment(required=False, allow_null=True)
-    continuation = Text(max_length=200, required=False, allow_null=True)
+    continuation = Text(max_length=200, required=False, allow_null=True, allow_blank=False)
     limit = Whole(min_value=1, max_value=256, default=64)
 
     def get_fields(self):
         return super().get_fields() | {"from": Moment(required=False, allow_null=True)}
 
     def validate(self, asked):
-        others = [name for name in ("source_ids", "from", "to") if asked.get(name)]
-        if asked.get("comment_uids") and others:
+        others = [name for name in ("source_ids", "from", "to") if asked.get(name) is not None]
+        if asked.get("comment_uids") is not None and others:
             raise serializers.ValidationError(f"comment_uids cannot be combined with {', '.join(others)}")
         return asked
 
@@ -421,7 +469,7 @@ class QueryRequest(Strict):
     filter = CommentFilter(required=False)
     attribute_filters = many(AttributeFilter, 64, required=False)
     order = Order(required=False)
-    continuation = Text(max_length=200, required=False, allow_null=True)
+    continuation = Text(max_length=200, required=False, allow_null=True, allow_blank=False)
     limit = Whole(min_value=1, max_value=1024, default=64)
 
 

@@ -21,6 +21,7 @@ shared = [
     path("datasets", datasets.Datasets.as_view()),
     path("datasets/id:<segment:uid>", datasets.DatasetById.as_view()),
     path("datasets/<segment:project>", datasets.DatasetsOfProject.as_view()),
+    path("datasets/<segment:project>/model-tags", datasets.DatasetOrTags.as_view(), {"name": "model-tags"}),
     path(DATASET, datasets.DatasetByName.as_view()),
     path(f"{DATASET}/model-tags", datasets.ModelTags.as_view()),
     path(f"{DATASET}/labels/<segment:group>", datasets.Labels.as_view()),

@@ -10,7 +10,7 @@ from django.utils import timezone
 from labelhub.accounts.models import IdempotencyKey
 from labelhub.accounts.roles import Role
 from samples.models import Project
-from tests.factories import make_member, make_project, make_sample
+from tests.factories import make_member, make_project, make_sample, make_user
 from tests.samples.test_annotating import needs_two_connections
 
 from .conftest import Caller, refused
@@ -29,6 +29,13 @@ NOUNS = [
     "jobs",
 ]
 POSTS = ["projects", "labels", "annotations", "samples/approve", "batches", "finetunes"]  # tasks: a door of its own
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_who_is_in_no_project_finds_an_empty_page(noun):
+    make_sample()
+    answer = Caller(make_user()).get(noun).json()
+    assert (answer["results"], answer["next"]) == ([], None)
 
 
 @pytest.mark.parametrize("noun", NOUNS)

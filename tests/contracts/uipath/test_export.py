@@ -8,6 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelhub.api.heads import MOST
+from labelhub.api.uipath.comments import MOMENTS, after
 from labelhub.api.uipath.cursors import Place, place_of, token_of
 from samples.models import Project, Source, Task
 from tests.factories import make_settled_task, make_task
@@ -104,6 +106,43 @@ def test_chosen_comments_and_sources(filled):
     uids = [f"{filled.source_id}.c3", f"{second}.c1", f"{second}.unknown", "nonsense"]
     shown = [row["comment"]["uid"] for row in filled.post(EXPORT, {"comment_uids": uids}).comments]
     assert sorted(shown) == sorted(uids[:2])
+
+
+def test_an_empty_list_names_nothing(filled):
+    """A program whose list of wanted comments came out empty must not get them all."""
+    assert filled.post(EXPORT, {"comment_uids": []}).comments == []
+    assert filled.post(EXPORT, {"source_ids": []}).comments == []
+    assert len(filled.post(EXPORT, {"comment_uids": None, "source_ids": None}).comments) == 5
+
+
+def test_more_sources_than_one_statement_joins_come_in_one_order(cli):
+    project = Project.objects.get(name="bank")
+    sources = Source.objects.bulk_create(Source(project=project, name=f"s{number}") for number in range(2 * MOST + 5))
+    Task.objects.all().delete()
+    for number, source in enumerate(sources):
+        make_task(project, "x", source=source, external_id=f"c{number}", occurred_at=NOON - timedelta(hours=number % 7))
+    cli.post("/api/v1/datasets/bank/mail", {"dataset": {"source_ids": [source.uid for source in sources]}})
+    seen = [one for page in all_pages(cli, {"limit": 50}) for one in page]
+    numbers = range(len(sources))
+    assert seen == [f"c{number}" for number in sorted(numbers, key=lambda number: (-(number % 7), number))]
+    answer = cli.post("/api/_private/datasets/bank/mail/query", {"limit": 1000})
+    assert [row["comment"]["id"] for row in answer.results] == seen[::-1]
+
+
+@pytest.mark.parametrize("order_by", ["timestamp", "created_at"])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_page_is_a_range_of_an_index_however_deep_it_lies(filled, order_by, newest_first):
+    """What is read is what is shown: no sort of all the rows, and nothing read over among rows of one moment."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # five rows are read faster without an index
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    source = Source.objects.get(uid=filled.source_id)
+    tasks = Task.objects.annotate(moment=MOMENTS[order_by]).filter(source=source)
+    tasks = tasks.order_by(*(("-moment", "-pk") if newest_first else ("moment", "pk")))
+    index = {"timestamp": "task_by_source_time", "created_at": "task_by_source_creation"}[order_by]
+    for part in after(Place(NOON, 3), tasks, newest_first=newest_first):
+        plan = part.values_list("moment", "pk")[:65].explain()
+        assert index in plan and "sort" not in plan.lower() and "B-TREE" not in plan, plan
 
 
 def test_a_continuation_works_for_its_own_question_only(filled):

@@ -1,6 +1,7 @@
 """Every limit and every error: JSON with a sentence, and nothing changed."""
 
 import json
+import re
 
 import pytest
 from django.test import Client
@@ -207,12 +208,16 @@ def test_elsewhere_an_unknown_page_is_html(db):
     ],
 )
 def test_another_method_is_405(unchanged, method, path):
-    assert unchanged.ask(method, path, {} if method in ("PATCH", "POST", "PUT") else None).code == 405
+    answer = unchanged.ask(method, path, {} if method in ("PATCH", "POST", "PUT") else None)
+    assert (answer.code, answer.message) == (405, "405 Method Not Allowed")
+    assert method not in answer.headers["Allow"]
 
 
-def test_every_answer_says_how_long_it_took(unchanged):
-    for path in ("/api/v1/datasets", "/api/v1/datasets/no/no"):
-        assert unchanged.get(path).headers["Server-Timing"].startswith("total;dur=")
+@pytest.mark.parametrize(
+    "path", ["/api/v1/datasets", "/api/v1/datasets/no/no", "/api/v1/nothing", "/auth/nothing", "/auth/user/", "/api"]
+)
+def test_every_answer_says_how_long_it_took(unchanged, path):
+    assert re.fullmatch(r"total;dur=\d+\.\d", unchanged.get(path).headers["Server-Timing"])
 
 
 def test_what_the_client_accepts_does_not_matter(unchanged):
@@ -244,12 +249,27 @@ def test_what_the_client_accepts_does_not_matter(unchanged):
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"dataset": {"_model_config": ' + b"[" * 5_000 + b"]" * 5_000 + b"}}",
+        *(b'{"dataset": {"debug_config_json": ' + b"[" * deep + b"]" * deep + b"}}" for deep in (250, 930, 980)),
     ],
     ids=lambda body: repr(body[:30]),
 )
 def test_a_body_that_is_not_what_is_asked_for_is_400(unchanged, body):
     for path, method in (("/api/v1/datasets/bank/new", "PUT"), ("/api/v1/datasets/bank/mail", "POST")):
         assert unchanged.ask(method, path, data=body, content_type="application/json").code == 400
+
+
+def test_what_is_deep_but_not_too_deep_goes_in_and_comes_out(cli):
+    """What json reads it must be able to write again, from wherever it is called."""
+    deep = json.loads("[" * 190 + "]" * 190)
+    assert cli.put("/api/v1/datasets/bank/deep", {"dataset": {"_label_properties": [{"deep": deep}]}}).code == 200
+    assert cli.get("/api/v1/datasets/bank/deep").dataset["_label_properties"] == [{"deep": deep}]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"\xff"])
+def test_permissions_are_refreshed_for_a_body_in_json_or_none(unchanged, body):
+    path = "/auth/refresh-user-permissions"
+    assert unchanged.post(path, data=body, content_type="application/json").code == 400
+    assert unchanged.post(path).permissions_refreshed is True
 
 
 def test_a_body_of_another_type_is_415(unchanged):
@@ -396,6 +416,40 @@ def test_a_wrong_project_is_400(unchanged, body):
     assert unchanged.put("/api/_private/projects/new", body).code == 400
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"_dataset_flags": ["made-up"]},
+        {"_model_config": 5},
+        {"_model_config": {}},
+        {"_model_config": {"kind": "made-up"}},
+        {"_preferred_locales": {"default": "en-GB"}},
+        {"_preferred_locales": {"default": 5, "preferences": []}},
+        {"_label_properties": {}},
+        {"_label_properties": [5]},
+        {"general_fields": [{}]},
+        {"general_fields": [5]},
+    ],
+    ids=str,
+)
+def test_what_would_break_every_client_that_lists_it_is_refused(unchanged, fields):
+    """These go back out as they came, and the command line reads them into closed types."""
+    assert unchanged.put("/api/v1/datasets/bank/new", {"dataset": fields}).code == 400
+    assert unchanged.post("/api/v1/datasets/bank/mail", {"dataset": fields}).code == 400
+
+
+@pytest.mark.parametrize(
+    "fields", [{"pretrained": 5}, {"pretrained": {}}, {"moon_form": [5]}, {"moon_form": [{}]}], ids=str
+)
+def test_so_is_a_label_that_no_client_could_read(unchanged, fields):
+    assert unchanged.put("/api/v1/datasets/bank/new", {"dataset": {"label_defs": [{"name": "A"} | fields]}}).code == 400
+
+
+def test_a_source_of_an_unknown_kind_is_refused(unchanged):
+    assert unchanged.put("/api/v1/sources/bank/new", {"source": {"_kind": "made-up"}}).code == 400
+    assert unchanged.post("/api/v1/sources/bank/inbox", {"source": {"_kind": "made-up"}}).code == 400
+
+
 # Comments -------------------------------------------------------------------------------------------------------------
 
 MESSAGE = {"body": {"text": "x"}}
@@ -500,7 +554,9 @@ def test_a_wrong_word_behind_the_question_mark_is_400(unchanged, query):
         {"source_ids": ["x"] * 1025},
         {"source_ids": [5]},
         {"continuation": "x"},
+        {"continuation": ""},
         {"continuation": 5},
+        {"comment_uids": [], "to": "2020-01-01T00:00:00Z"},
         {"continuation": "2021-02-16T10:55:05Z.c060a787c0b2bbf95526ad5cf28bf582"},
         {"odd": 1},
         [],
@@ -522,6 +578,8 @@ def test_a_wrong_export_is_400(unchanged, body):
         {"labelling": [{"assigned": [{"name": "x" * 257}]}]},
         {"labelling": [{"group": "none", "assigned": [{"name": "A"}]}]},
         {"labelling": [{"assigned": "A"}]},
+        {"moon_forms": [{"assigned": [{"name": "A"}]}]},
+        {"moon_forms": [{"group": "none", "assigned": [{"label": {"name": "A"}, "captures": []}]}]},
         {"odd": 1},
     ],
     ids=lambda body: str(body)[:60],

@@ -119,14 +119,27 @@ class ModelTags(UiPathView):
 
     def get(self, request, project, name):
         dataset = self.dataset(project, name)
-        whose = Q(version__dataset=dataset) | Q(version__dataset=None)
-        tags = ModelTag.objects.filter(whose, project=dataset.project).select_related("version").order_by("name")
-        return ok(
-            model_tags=[
-                {"name": tag.name, "updated_at": shapes.moment(tag.updated_at), "version": tag.version.version}
-                for tag in tags
-            ]
-        )
+        return tagged(Q(version__dataset=dataset) | Q(version__dataset=None), dataset.project)
+
+
+class DatasetOrTags(DatasetByName):
+    """The page's own curl leaves the dataset out: the tags of the whole project, unless a dataset is called so."""
+
+    def get(self, request, project, name):
+        if Dataset.objects.filter(project__in=self.projects(), project__name=project, name=name).exists():
+            return super().get(request, project, name)
+        self.needs = ModelTags.needs
+        return tagged(Q(), self.project(project))
+
+
+def tagged(whose: Q, project: Project):
+    tags = ModelTag.objects.filter(whose, project=project).select_related("version").order_by("name")
+    return ok(
+        model_tags=[
+            {"name": tag.name, "updated_at": shapes.moment(tag.updated_at), "version": tag.version.version}
+            for tag in tags
+        ]
+    )
 
 
 class Labels(UiPathView):

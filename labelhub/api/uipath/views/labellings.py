@@ -14,6 +14,7 @@ from labelhub.api.uipath.comments import (
     label_counts,
     of_dataset,
     page_of,
+    sources_of,
     with_answers,
     with_uids,
 )
@@ -38,20 +39,21 @@ class Export(UiPathView):
     def post(self, request, project, name):
         dataset = self.dataset(project, name)
         asked = self.read(serializers.ExportRequest)
-        tasks, order_by = of_dataset(dataset), asked["order_by"]
-        if asked.get("comment_uids"):
-            tasks = with_uids(tasks, asked["comment_uids"])
-        if asked.get("source_ids"):
-            tasks = tasks.filter(source__uid__in=asked["source_ids"])
-        after, until = asked.get("from"), asked.get("to")
+        order_by, after, until = asked["order_by"], asked.get("from"), asked.get("to")
+        tasks, sources = Task.objects.all(), None
+        if asked.get("comment_uids") is not None:  # an empty list names none of them, it does not mean all
+            tasks = with_uids(of_dataset(dataset), asked["comment_uids"])
+        else:
+            sources = sources_of(dataset, asked.get("source_ids"))
         page = page_of(
             between(tasks, order_by=order_by, after=after, until=until),
+            sources=sources,
             question=[
                 "export",
                 dataset.uid,
                 order_by,
-                sorted(asked.get("comment_uids") or ()),
-                sorted(asked.get("source_ids") or ()),
+                asked.get("comment_uids") and sorted(asked["comment_uids"]),
+                asked.get("source_ids") and sorted(asked["source_ids"]),
                 after and after.isoformat(),
                 until and until.isoformat(),
             ],
@@ -71,8 +73,11 @@ class Query(UiPathView):
     def post(self, request, project, name):
         dataset = self.dataset(project, name)
         asked = self.read(serializers.QueryRequest)
+        wanted = dict(asked.get("filter", {}))
+        sources = sources_of(dataset, wanted.pop("sources", None) or None)
         page = page_of(
-            filtered(of_dataset(dataset), asked.get("filter", {}), asked.get("attribute_filters", ())),
+            filtered(Task.objects.all(), wanted, asked.get("attribute_filters", ())),
+            sources=sources,
             question=["query", dataset.uid, request.data.get("filter"), request.data.get("attribute_filters")],
             limit=asked["limit"],
             token=asked.get("continuation"),
@@ -109,11 +114,10 @@ class Labellings(UiPathView):
         ids = request.query_params.getlist("id")
         if any("\0" in one for one in ids) or len(ids) > 999:
             raise ValidationError({"id": ["name up to 999 comments by their uids"]})
-        tasks = with_uids(of_dataset(dataset), ids) if ids else of_dataset(dataset).filter(ANNOTATED)
-        if "source_id" in asked:
-            tasks = tasks.filter(source__uid=asked["source_id"])
+        sources = sources_of(dataset, [asked["source_id"]] if "source_id" in asked else None)
         page = page_of(
-            tasks,
+            with_uids(Task.objects.all(), ids) if ids else Task.objects.filter(ANNOTATED),
+            sources=sources,
             question=["labellings", dataset.uid, asked.get("source_id"), sorted(ids)],
             limit=asked["limit"],
             token=asked.get("after"),
@@ -136,7 +140,7 @@ class LabellingOfComment(UiPathView):
         dataset = self.dataset(project, name)
         task = comment_in(dataset, uid)
         asked = self.read(serializers.Labellings)
-        check_groups(dataset, asked.get("labelling", ()))
+        check_groups(dataset, labellings_in(asked))
         label(dataset, task, asked, by=request.user)
         return ok(**shapes.annotated(comment_in(dataset, uid)))
 
@@ -187,7 +191,7 @@ def check_groups(dataset: Dataset, labellings: Iterable[Mapping[str, Any]]) -> N
 
 def label(dataset: Dataset, task: Task, asked: Mapping[str, Any], *, by) -> None:
     """Make what is `asked` the labels that `by` gives `task`; a label nobody knew becomes one of the project's."""
-    labellings = [labelling for labelling in asked.get("labelling", ()) if "assigned" in labelling]
+    labellings = [labelling for labelling in labellings_in(asked) if "assigned" in labelling]
     if not labellings:
         return
     given = sentiments_in(labelling["assigned"] for labelling in labellings)
@@ -207,6 +211,19 @@ def label(dataset: Dataset, task: Task, asked: Mapping[str, Any], *, by) -> None
             update_dataset(dataset, by=by, labels=unknown)
         assign(task, by=by, answer=answer, properties=beside)
         show(dataset, list(given))
+
+
+def labellings_in(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The labellings in `asked`; a client that fills forms names its labels there only."""
+    if "labelling" in asked or "moon_forms" not in asked:
+        return asked.get("labelling", [])
+    return [
+        {
+            **forms,
+            **{kind: [form["label"] for form in forms[kind]] for kind in ("assigned", "dismissed") if kind in forms},
+        }
+        for forms in asked["moon_forms"]
+    ]
 
 
 def sentiments_in(labels: Iterable[Iterable[Mapping[str, Any]]]) -> dict[str, str]:

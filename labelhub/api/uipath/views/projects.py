@@ -45,6 +45,7 @@ class RefreshPermissions(UiPathView):
     """Permissions are looked up for every request: they are always fresh."""
 
     def post(self, request):
+        self.read(serializers.Open)
         return ok(permissions_refreshed=True)
 
 

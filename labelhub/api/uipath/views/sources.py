@@ -6,7 +6,7 @@ from labelhub.api.uipath import serializers, shapes
 from labelhub.api.uipath.comments import between, filtered, item_of, label_counts, of_source, page_of, with_answers
 from labelhub.api.uipath.envelope import UiPathView, ok
 from samples.datasets import create_source, update_source
-from samples.models import Source
+from samples.models import Source, Task
 from samples.removal import delete_source, delete_tasks
 from samples.syncing import Synced, sync_tasks
 
@@ -89,7 +89,8 @@ class CommentsOfSource(UiPathView):
         asked = self.read(serializers.Paging, request.query_params)
         since, until = asked.get("from_timestamp"), asked.get("to_timestamp")
         page = page_of(
-            between(of_source(source), since=since, until=until),
+            between(Task.objects.all(), since=since, until=until),
+            sources=[source.pk],
             question=["comments", source.uid, since and since.isoformat(), until and until.isoformat()],
             limit=asked["limit"],
             token=asked.get("after"),
