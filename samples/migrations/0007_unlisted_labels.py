@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('samples', '0005_task_assignments'),
+        ('samples', '0006_tasks_by_source'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
