@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver
 from rest_framework.routers import SimpleRouter
 
-from .views import exports, jobs, projects, samples
+from .views import doubts, exports, jobs, projects, samples
 from .views.tasks import AnnotationViews, PredictionViews, TaskViews
 
 
@@ -15,6 +15,7 @@ def paths(*, tasks: type[TaskViews]) -> list[URLPattern | URLResolver]:
     router.register("tasks", tasks, basename="tasks")
     router.register("annotations", AnnotationViews, basename="annotations")
     router.register("predictions", PredictionViews, basename="predictions")
+    router.register("doubts", doubts.DoubtViews, basename="doubts")
     router.register("samples", samples.SampleViews, basename="samples")
     router.register("batches", exports.BatchViews, basename="batches")
     router.register("finetunes", exports.FineTuneViews, basename="finetunes")
