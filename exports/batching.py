@@ -19,7 +19,7 @@ from labelhub.accounts import audit
 from labelhub.accounts.roles import Power
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
-from labelhub.setwise import Ids, insert_select
+from labelhub.setwise import Ids, insert_select, take_stock
 from samples.models import Dataset, Project, Task
 from samples.models.samples import SampleQuerySet
 from samples.models.tasks import TaskQuerySet
@@ -61,6 +61,7 @@ MOST_SHARDS = 1000
 LARGEST_ID = 2**63 - 1
 FREE = {"approved": "every sample no batch carries"}
 LATE = timedelta(minutes=10)  # longer than any review takes from its verdict to its commit
+MANY = 20_000  # rows, after which a database should look at its tables anew
 IDS_KEPT = 1000  # in `selection`; the items hold every one of them
 
 
@@ -438,6 +439,8 @@ def begin(batch, storage):
         setattr(batch, field, value)
     for path in (batch.path, manifest_path(batch)):
         destinations.remove_unfinished(storage, path)
+    if batch.sample_count >= MANY:
+        take_stock(BatchItem)
 
 
 def this_run(batch):

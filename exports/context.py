@@ -1,10 +1,11 @@
 """What an encoder must know about the rows before it meets them: the label map and the projects' own prompts."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from django.db.models import Exists, Min, OuterRef, QuerySet
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from samples.models import Label, Project
+from samples.models.verdicts import LABEL_UNLISTED
 
 from .formats import Columnar, Context, Folders, Format
 from .formats.context import LABELLED, check_prompts
@@ -36,12 +37,16 @@ def projects_of(rows: QuerySet) -> list[int]:
     return list(Project.objects.filter(its_own).order_by("pk").values_list("pk", flat=True))
 
 
-def label_map(rows: QuerySet, projects: Iterable[int]) -> dict[str, int]:
+def label_map(rows: QuerySet, projects: Collection[int]) -> dict[str, int]:
     """Each label's index: the projects' lists in their order, then labels outside any list by first appearance."""
     listed = Label.objects.filter(project__in=projects).order_by("project_id", "position")
     labels = {name: index for index, name in enumerate(dict.fromkeys(listed.values_list("name", flat=True)))}
-    # A verdict on the project's list has its reference; only the others, and those of several labels, need a look.
-    others = rows.filter(label=None, type__in=LABELLED).exclude(label_name=None)
+    # A verdict on the project's list has its reference; only the others, and those of several labels, need a look. An
+    # index holds them; whether there are any is asked of it alone, for with `rows` beside it a planner may read them all.
+    unlisted = Q(LABEL_UNLISTED, type__in=sorted(LABELLED))
+    if not rows.model._default_manager.filter(unlisted, project__in=projects).exists():
+        return labels
+    others = rows.filter(unlisted)
     first_seen = others.order_by().values("label_name", "label_names").annotate(first=Min("pk")).order_by("first")
     for name, names in first_seen.values_list("label_name", "label_names").iterator():
         for label in [name] if names is None else names:

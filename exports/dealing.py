@@ -65,21 +65,19 @@ def _described(batch, dealt):
 # What belongs together ------------------------------------------------------------------------------------------------
 
 
-def _identities(batch) -> Iterator[tuple]:
+def _identities(batch) -> Iterator[splits.Slim]:
     columns = ["metadata" if name.startswith(METADATA) else GROUPS[name] for name in batch.group_by]
-    found = carried_by(batch).identities(*columns)
-    keys = {place: name[len(METADATA) :] for place, name in enumerate(batch.group_by, 3) if name.startswith(METADATA)}
-    if not keys:
-        return found
-    return (tuple(_under(keys, place, value) for place, value in enumerate(row)) for row in found)
+    for page in carried_by(batch).identities(*columns):
+        groups = [_values(name, column) for name, column in zip(batch.group_by, page.groups, strict=True)]
+        yield page._replace(groups=groups)
 
 
-def _under(keys, place, value):
-    """The metadata's value under its key, as text that tells 1 from "1"; None where there is none: nothing in common."""
-    if place not in keys:
-        return value
-    found = value.get(keys[place]) if isinstance(value, dict) else None
-    return None if found is None else dump_json(found)
+def _values(criterion, column):
+    """What rows have in common: of metadata, the value under its key, as text that tells 1 from "1"; None for nothing."""
+    if not criterion.startswith(METADATA):
+        return column
+    found = (value.get(criterion[len(METADATA) :]) if isinstance(value, dict) else None for value in column)
+    return [None if value is None else dump_json(value) for value in found]
 
 
 def _find_duplicates(batch, report):
@@ -91,11 +89,10 @@ def _find_duplicates(batch, report):
         note_duplicates(chunk)
 
 
-def _reported(identities, report):
-    for number, identity in enumerate(identities):
-        if number % 10_000 == 0:
-            report()
-        yield identity
+def _reported(pages, report):
+    for page in pages:
+        report()
+        yield page
 
 
 # What is kept ---------------------------------------------------------------------------------------------------------

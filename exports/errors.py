@@ -123,6 +123,28 @@ class Unsuitable(Fact):
     code = "unsuitable"
 
 
+class UnknownModel(Fact):
+    code = "unknown_model"
+
+
+class NothingToAsk(Fact):
+    """No task was chosen for the model to guess about."""
+
+    code = "nothing_to_ask"
+
+
+class NoCurve(Fact):
+    """Nobody has measured how far the model may be trusted."""
+
+    code = "no_curve"
+
+
+class OutOfReach(Fact):
+    """The model is never as right as was asked for; `details["best"]` is how right it is."""
+
+    code = "out_of_reach"
+
+
 class UnsafeAddress(Fact):
     """An address that the hub does not call: it may lead into its own network."""
 

@@ -204,7 +204,7 @@ def file_of(
     if shares is None:
         whole = {"whole": rows.walk(chosen)}
         return File(shape, whole, context, given, notes=notes, with_figures=bundled, compression=compression)
-    dealt = splits.deal(rows.identities(chosen), shares, seed=seed, stratify=stratify)
+    dealt = splits.deal(rows.identities(rows.walk(chosen)), shares, seed=seed, stratify=stratify)
     parts = {name: rows.walk_ids(chosen, ids) for name, ids in zip(splits.PARTS, dealt, strict=True)}
     return File(shape, parts, context, given, notes=notes, with_figures=bundled)
 

@@ -438,3 +438,54 @@ class ModelTag(models.Model):
 
     def __str__(self):
         return f"{self.name} → {self.version}"
+
+
+class PredictionRunQuerySet(models.QuerySet):
+    def where(self, user, power: Power):
+        return self.filter(version__project__in=Project.objects.where(user, power)) if not user.is_superuser else self
+
+    def visible_to(self, user):
+        return self.where(user, Power.FINETUNE)
+
+
+class PredictionRun(models.Model):
+    """A model version asked about a choice of tasks, frozen when it was asked.
+
+    `position` is the place among `keys` up to which guesses are written; it moves with them, in one transaction, so that
+    whoever goes on after a death begins there.
+    """
+
+    version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="runs")
+    keys = models.BinaryField(editable=False, help_text="The tasks' primary keys, packed.")
+    selection = JSONTextField(default=dict, help_text="What was asked for: explicit ids, or a filter.")
+    task_count = models.PositiveIntegerField(default=0)
+    position = models.PositiveIntegerField(default=0)
+    guessed_count = models.PositiveIntegerField("guessed", default=0)
+    skipped_count = models.PositiveIntegerField(
+        "left out", default=0, help_text="Gone by then, with choices of their own, or without a readable file."
+    )
+    refused_count = models.PositiveIntegerField(
+        "no label", default=0, help_text="What the model said is none of the labels, or it would not say."
+    )
+    refusals = JSONTextField(default=dict, blank=True, help_text="How often it said what else, or why it would not.")
+    job = models.OneToOneField(Job, models.SET_NULL, null=True, blank=True, related_name="+", editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", editable=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = PredictionRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self):
+        return f"{self.version} on {self.task_count} tasks"
+
+    @property
+    def project(self) -> Project:
+        return self.version.project
+
+    @property
+    def is_done(self) -> bool:
+        return self.position >= self.task_count

@@ -8,12 +8,13 @@ A page is read as plain tuples (`pages`), or written by the database itself (`wr
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy
 import orjson
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -27,6 +28,7 @@ from .formats import COLUMNS, Page
 from .formats.context import LABELLED
 from .formats.sql import DIALECTS, Compile, Dialect, Scope, Sql
 from .models import Batch, BatchItem
+from .splits import Slim
 
 FIRST_PAGE = 100  # rows: a browser that waits for the first byte gets it early
 MOST_ROWS = 2000  # to aim at; where the keys turn out to be denser than those before, at most twice as many
@@ -122,12 +124,21 @@ LABEL, LABELS = map(COLUMNS.index, ("label_name", "label_names"))
 
 
 def pages(walk: Walk) -> Iterator[Page]:
-    pace, (after, end) = _Pace(), walk.ends()
+    return _stepped(
+        walk, _fetch, _Pace(FIRST_PAGE, MOST_ROWS), lambda page: sum(len(row[CONTENT]) + 200 for row in page)
+    )
+
+
+def _stepped(
+    walk: Walk, fetch: Callable[[QuerySet], list[tuple]], pace: "_Pace", weigh: Callable[[Page], int]
+) -> Iterator[list[tuple]]:
+    """What `fetch` finds in each step; `weigh` says how many bytes it is."""
+    after, end = walk.ends()
     while after < end:
         upto = min(after + pace.width, end)
-        page = _fetch(walk.between(after, upto)[: 2 * MOST_ROWS + 1])
-        pace.learn(upto - after, len(page), sum(len(row[CONTENT]) + 200 for row in page))
-        if len(page) > 2 * MOST_ROWS:
+        page = fetch(walk.between(after, upto)[: 2 * pace.most + 1])
+        pace.learn(upto - after, len(page), weigh(page))
+        if len(page) > 2 * pace.most:
             continue  # with the narrower step it has just learnt
         after = upto
         if page:
@@ -149,11 +160,12 @@ def _fetch(rows: QuerySet) -> list[tuple]:
 class _Pace:
     """How wide the next step should be, after what the last ones found."""
 
-    def __init__(self):
-        self.width = FIRST_PAGE
+    def __init__(self, first: int, most: int):
+        self.width = first
+        self.most = most
 
     def learn(self, width: int, rows: int, bytes: int) -> None:
-        wanted = min(MOST_ROWS, PAGE_BYTES * rows // max(bytes, 1)) if rows else MOST_ROWS
+        wanted = min(self.most, PAGE_BYTES * rows // max(bytes, 1)) if rows else self.most
         # Never more than eightfold at once: what is sparse here may be dense ahead.
         self.width = max(1, min(width * 8, width * wanted // max(rows, 1)))
 
@@ -173,6 +185,10 @@ class Written(NamedTuple):
     labels: bytes = b""
     blank_contents: int = 0
     blank_answers: int = 0
+
+    @property
+    def weight(self) -> int:
+        return len(self.data or b"")
 
 
 def written(
@@ -194,7 +210,7 @@ def written(
         first = min(start + FIRST_PAGE, end)
         yield from _by_hand(walk, (start, first), by_hand, statement)
         start = first
-    for step, page in _pages_of_lines(walk, statement, (start, end)):
+    for step, page in _answers(walk, statement, _Pace(FIRST_PAGE, MOST_ROWS), (start, end)):
         if page.data is not None:
             yield page._replace(data=statement.record.before + page.data + statement.record.after)
         elif page.rows:
@@ -227,24 +243,33 @@ AT_START = {
 }
 
 
-def _pages_of_lines(walk: Walk, statement: "_Statement", ends: Step) -> Iterator[tuple[Step, Written]]:
-    """The steps in their order, and what the database wrote for each; several are under way at once where that helps."""
-    pace, (after, end) = _Pace(), ends
+class _Question(Protocol):
+    """What is asked of the database about a step: `of` is the statement, `read` makes something of the row it answers."""
+
+    def of(self, step: Step) -> tuple[str, tuple]: ...
+
+    def read(self, values: Sequence[Any]) -> Any:
+        """It has `rows`, how many there are in the step, and `weight`, its bytes."""
+
+
+def _answers(walk: Walk, question: _Question, pace: "_Pace", ends: Step) -> Iterator[tuple[Step, Any]]:
+    """The steps in their order, and the answer for each; several are under way at once where that helps."""
+    after, end = ends
     with _readers(walk.using) as (ask, ahead):
-        asked: deque[tuple[Step, Future[Written]]] = deque()
+        asked: deque[tuple[Step, Future]] = deque()
         while after < end or asked:
             while after < end and len(asked) < ahead:
                 step = (after, min(after + pace.width, end))
-                asked.append((step, ask(*statement.of(step))))
+                asked.append((step, ask(*question.of(step))))
                 after = step[1]
             step, answer = asked.popleft()
-            page = answer.result()
-            pace.learn(step[1] - step[0], page.rows, len(page.data or b""))
-            if page.rows > 2 * MOST_ROWS:
+            found = question.read(answer.result())
+            pace.learn(step[1] - step[0], found.rows, found.weight)
+            if found.rows > 2 * pace.most:
                 for half in reversed(_halves(step)):
-                    asked.appendleft((half, ask(*statement.of(half))))
+                    asked.appendleft((half, ask(*question.of(half))))
             else:
-                yield step, page
+                yield step, found
 
 
 def _halves(step: Step) -> tuple[Step, Step]:
@@ -257,27 +282,15 @@ MARKS = (2**62 + 1, 2**62 + 2)  # keys that no row has, to find the bounds among
 MOST_ORIGINS = 500  # in one statement
 
 
-class _Statement:
-    """What has the database write a step; it is put together once for all steps that differ in their bounds alone."""
+class _Aggregate:
+    """A statement that makes one row of a step; it is put together once for all steps that differ in their bounds alone.
 
-    def __init__(self, walk: Walk, compile: Compile, scope: Scope, with_figures: bool):
-        self._walk = walk
-        self._compile = compile
-        self._figures = _figures(dialect_of(walk), walk.table) if with_figures else dict.fromkeys(FIGURES, Sql("NULL"))
-        self._use(scope)
+    `columns` are written of each row, of `most` rows twice over at most; `said` is what is asked of them together.
+    """
 
-    def _use(self, scope: Scope) -> None:
-        self._scope = scope
-        self.record = self._compile(scope)
-        self._form = self._put_together(MARKS) if self._walk.keeps_its_form else None
-
-    def learn(self, page: Page) -> None:
-        """Know from now on where the rows of `page` come from, and their labels."""
-        known = self._scope
-        origins = dict.fromkeys([*known.origins, *((row[PROJECT], row[TYPE], row[LOCALE]) for row in page)])
-        if len(known.origins) < len(origins) <= MOST_ORIGINS:
-            names = (row[LABEL] for row in page if row[LABEL] is not None and row[TYPE] in LABELLED)
-            self._use(Scope(known.table, tuple(origins), tuple(dict.fromkeys([*known.labels, *names]))))
+    def __init__(self, walk: Walk, columns: Mapping[str, Sql], said: Sql, most: int):
+        self._walk, self._columns, self._said, self._most = walk, columns, said, most
+        self._form = self._put_together(MARKS) if walk.keeps_its_form else None
 
     def of(self, step: Step) -> tuple[str, tuple]:
         """The statement for `step`, and its parameters."""
@@ -288,16 +301,45 @@ class _Statement:
         return sql, tuple(values.get(param, param) if type(param) is int else param for param in params)
 
     def _put_together(self, step: Step) -> tuple[str, tuple]:
-        lines = self._walk.between(*step).annotate(line=_raw(self.record.line))
-        lines = lines.annotate(**{name: _raw(figure) for name, figure in self._figures.items()})
+        rows = self._walk.between(*step).annotate(**{name: _raw(column) for name, column in self._columns.items()})
         try:
-            compiler = lines.values_list("line", *FIGURES)[: 2 * MOST_ROWS + 1].query.get_compiler(self._walk.using)
+            compiler = rows.values_list(*self._columns)[: 2 * self._most + 1].query.get_compiler(self._walk.using)
             sql, params = compiler.as_sql()
         except EmptyResultSet:
-            sql, params = f"SELECT NULL AS line, {', '.join(f'NULL AS {name}' for name in FIGURES)} WHERE 1 = 0", ()
+            sql, params = f"SELECT {', '.join(f'NULL AS {name}' for name in self._columns)} WHERE 1 = 0", ()
+        return f"SELECT {self._said.text} FROM ({sql}) page", (*self._said.params, *params)
+
+
+class _Statement:
+    """What has the database write a step's lines, and count what is in them."""
+
+    def __init__(self, walk: Walk, compile: Compile, scope: Scope, with_figures: bool):
+        self._walk = walk
+        self._compile = compile
+        self._figures = _figures(dialect_of(walk), walk.table) if with_figures else dict.fromkeys(FIGURES, Sql("NULL"))
+        self._use(scope)
+
+    def _use(self, scope: Scope) -> None:
+        self._scope = scope
+        self.record = self._compile(scope)
         page, labels = (dialect_of(self._walk).page(column, "%s") for column in ("line", "its_label"))
-        columns = f"count(*), count(line), {page}, {labels}, count(no_text), count(no_answer)"
-        return f"SELECT {columns} FROM ({sql}) page", (self.record.between, "\n", *params)
+        said = f"count(*), count(line), {page}, {labels}, count(no_text), count(no_answer)"
+        columns = {"line": self.record.line, **self._figures}
+        self.of = _Aggregate(self._walk, columns, Sql(said, (self.record.between, "\n")), MOST_ROWS).of
+
+    def learn(self, page: Page) -> None:
+        """Know from now on where the rows of `page` come from, and their labels."""
+        known = self._scope
+        origins = dict.fromkeys([*known.origins, *((row[PROJECT], row[TYPE], row[LOCALE]) for row in page)])
+        if len(known.origins) < len(origins) <= MOST_ORIGINS:
+            names = (row[LABEL] for row in page if row[LABEL] is not None and row[TYPE] in LABELLED)
+            self._use(Scope(known.table, tuple(origins), tuple(dict.fromkeys([*known.labels, *names]))))
+
+    def read(self, values: Sequence[Any]) -> Written:
+        rows, lines, data, labels, no_text, no_answer = values
+        return Written(
+            int(rows), data if int(rows) == int(lines) else None, labels or b"", int(no_text), int(no_answer)
+        )
 
 
 FIGURES = ("its_label", "no_text", "no_answer")
@@ -315,15 +357,14 @@ def _raw(sql: Sql) -> RawSQL:
     return RawSQL(sql.text, sql.params, CharField())
 
 
-def _ask(connection, sql: str, params: tuple) -> Written:
+def _ask(connection, sql: str, params: tuple) -> Sequence[Any]:
+    """The one row of the answer, texts as UTF-8."""
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        if connection.vendor == "postgresql":  # the lines as they came over the wire, already UTF-8
-            values = [cursor.cursor.pgresult.get_value(0, column) for column in range(6)]
-        else:
-            values = cursor.fetchone()
-    rows, lines, data, labels, no_text, no_answer = values
-    return Written(int(rows), data if int(rows) == int(lines) else None, labels or b"", int(no_text), int(no_answer))
+        if connection.vendor == "postgresql":  # as it came over the wire
+            result = cursor.cursor.pgresult
+            return [result.get_value(0, column) for column in range(result.nfields)]
+        return cursor.fetchone()
 
 
 @contextmanager
@@ -337,7 +378,7 @@ def _readers(using: str):
     if here.in_atomic_block or (here.vendor == "sqlite" and here.is_in_memory_db()):
 
         def at_once(sql, params):
-            answer: Future[Written] = Future()
+            answer: Future = Future()
             answer.set_result(_ask(here, sql, params))
             return answer
 
@@ -376,14 +417,60 @@ def _readers(using: str):
 # What a split must know -----------------------------------------------------------------------------------------------
 
 
-def identities(rows: QuerySet, *columns: str) -> Iterator[tuple]:
-    """What a split must know of every row of a queryset, without its content.
+SLIM_ROWS = 10_000  # a page of rows without their content
 
-    That is its id, uid and label, which is None where the answer is free text; and whatever stands in `columns`.
+
+def identities(walk: Walk, *columns: str) -> Iterator[Slim]:
+    """What a split must know of every row, without its content, and whatever stands in `columns`; page by page.
+
+    Without `columns` the database writes each page's ids, uids and labels as three texts: a tuple for each row would
+    take four times as long.
     """
-    after = 0
-    known = unsliced(rows).order_by("pk").values_list("pk", "uid", "type", "label_name", *columns)
-    while page := list(known.filter(pk__gt=after)[:10_000]):
-        for pk, uid, type, label, *others in page:
-            yield pk, uid, label if type in LABELLED else None, *others
-        after = page[-1][0]
+    if not columns:
+        question = _Identities(walk)
+        for _, found in _answers(walk, question, _Pace(SLIM_ROWS, SLIM_ROWS), walk.ends()):
+            if found.rows:
+                yield found.slim
+        return
+
+    def fetch(rows: QuerySet) -> list[tuple]:
+        return list(rows.values_list("pk", "uid", "type", "label_name", *columns))
+
+    for page in _stepped(walk, fetch, _Pace(SLIM_ROWS, SLIM_ROWS), lambda page: 0):
+        ids, uids, types, names, *others = zip(*page, strict=True)
+        labels = [name if type in LABELLED else None for type, name in zip(types, names, strict=True)]
+        yield Slim(numpy.array(ids, "i8"), [uid.encode() for uid in uids], labels, others)
+
+
+class _Found(NamedTuple):
+    rows: int
+    slim: Slim
+    weight: int = 0  # they all weigh the same
+
+
+class _Identities:
+    """What has the database write a step's ids, uids and labels: in JSON, for they may hold anything, or nothing."""
+
+    def __init__(self, walk: Walk):
+        say = dialect_of(walk)
+        columns = {
+            "its_id": Sql(f'"{walk.table}"."id"'),
+            "its_uid": Sql(f'"{walk.table}"."uid"'),
+            "its_label": say.label_text(walk.table),
+        }
+        pages = (say.page(name, "%s") for name in ("CAST(its_id AS text)", "its_uid", "its_label"))
+        self.of = _Aggregate(walk, columns, Sql(f"count(*), {', '.join(pages)}", (",", ",", "\n")), SLIM_ROWS).of
+        self._names = _Names({b"": None})
+
+    def read(self, values: Sequence[Any]) -> _Found:
+        ids, uids, labels = (value or b"" for value in values[1:])
+        names = [self._names[text] for text in labels.split(b"\n")]
+        return _Found(int(values[0]), Slim(numpy.fromstring(ids.decode(), "i8", sep=","), uids.split(b","), names))
+
+
+class _Names(dict):
+    """Label names by their JSON, each read once."""
+
+    def __missing__(self, text: bytes) -> str:
+        name = self[text] = orjson.loads(text)
+        return name

@@ -11,7 +11,7 @@ from decimal import Decimal
 from hashlib import sha256
 from heapq import heapify, heappop, heappush
 from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -144,8 +144,19 @@ def _level(tables: list[_Rounding], surplus: list[int]) -> None:
 
 # Dealing --------------------------------------------------------------------------------------------------------------
 
-Row = tuple  # (id, uid, label), and what it must stay together with, by each criterion: (id, uid, label, *groups)
 NOWHERE = 3  # the side of a row that is still to be dealt
+
+
+class Slim(NamedTuple):
+    """Some rows, a column each of ids, uids, labels and, by each criterion, what they belong together with.
+
+    None, as a label or a value, is nothing in common.
+    """
+
+    ids: numpy.ndarray
+    uids: Sequence[bytes]
+    labels: Sequence[Hashable]
+    groups: Sequence[Sequence[Hashable]] = ()
 
 
 class Rows:
@@ -156,22 +167,22 @@ class Rows:
     by the hash of the group's, so that who joins later goes where the group went.
     """
 
-    def __init__(self, rows: Iterable[Row], *, seed: str, criteria: int = 0, known_by_group: bool = False):
-        ids, hashes, numbers = array("q"), bytearray(), array("i")
+    def __init__(self, pages: Iterable[Slim], *, seed: str, criteria: int = 0, known_by_group: bool = False):
+        ids, hashes, numbers = [numpy.empty(0, "i8")], bytearray(), array("i")
         self.labels: dict[Hashable, int] = {}
         groups: list[dict[Hashable, int]] = [{} for _ in range(criteria)]
         memberships = [array("i") for _ in range(criteria)]
         salt = f"{seed}:".encode()
-        for id, uid, label, *values in rows:
-            ids.append(id)
-            hashes += sha256(salt + uid.encode()).digest()[:8]
-            numbers.append(self.labels.setdefault(label, len(self.labels)))
-            for value, known, members in zip(values, groups, memberships, strict=True):
-                members.append(-1 if value is None else known.setdefault(value, len(known)))
-        self.ids = numpy.asarray(ids, "i8")
+        for page in pages:
+            ids.append(page.ids)
+            hashes += b"".join([sha256(salt + uid).digest()[:8] for uid in page.uids])
+            numbers.extend([self.labels.setdefault(label, len(self.labels)) for label in page.labels])
+            for values, known, members in zip(page.groups, groups, memberships, strict=True):
+                members.extend([-1 if value is None else known.setdefault(value, len(known)) for value in values])
+        self.ids = numpy.concatenate(ids)
         self.hashes = numpy.frombuffer(hashes, ">u8").astype("u8")
         self.numbers = numpy.asarray(numbers, "i4")
-        self.groups = _joined([numpy.asarray(members, "i4") for members in memberships], len(ids))
+        self.groups = _joined([numpy.asarray(members, "i4") for members in memberships], len(self.ids))
         self.keys = self.hashes.view("i8")
         if known_by_group:
             of_groups = numpy.fromiter((_key(value) for value in groups[0]), "i8", len(groups[0]))
@@ -221,9 +232,9 @@ class Dealt:
     torn: int  # groups whose rows were on several sides before they were known to belong together
 
 
-def deal(rows: Iterable[Row], ratios: Ratios, *, seed: str, stratify: bool = False) -> tuple[array, array, array]:
-    """The ids of train, val and test, each in ascending order, from rows of (id, uid, label)."""
-    return plan(Rows(rows, seed=seed), ratios, stratify=stratify).parts
+def deal(pages: Iterable[Slim], ratios: Ratios, *, seed: str, stratify: bool = False) -> tuple[array, array, array]:
+    """The ids of train, val and test, each in ascending order."""
+    return plan(Rows(pages, seed=seed), ratios, stratify=stratify).parts
 
 
 def plan(rows: Rows, ratios: Ratios, *, stratify: bool = False, fixed: tuple[Any, Any] | None = None) -> Dealt:

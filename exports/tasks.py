@@ -1,9 +1,10 @@
 """The background work of exports: writing batches, training models."""
 
 from labelhub.jobs.kinds import job
+from samples.models import Project
 
-from . import batching, finetuning, retention, sharding
-from .models import Batch, FineTune
+from . import batching, doubting, finetuning, predicting, retention, sharding
+from .models import Batch, FineTune, ModelVersion, PredictionRun
 
 
 @job("exports.write_batch", ended=batching.ended)
@@ -32,3 +33,23 @@ def finetune(progress, finetune: int):
 def remove_expired_files(progress):
     progress(0, 1, "removing files that were kept long enough")
     return {"batches": retention.remove_expired()}
+
+
+@job("exports.predict")
+def predict(progress, run: int):
+    found = PredictionRun.objects.select_related("version__project", "version__finetune__batch__project").get(pk=run)
+    predicting.run(found, progress)
+    return {
+        "model": str(found.version),
+        "tasks": found.task_count,
+        "guessed": found.guessed_count,
+        "left_out": found.skipped_count,
+        "no_label": found.refused_count,
+        "refusals": found.refusals,
+    }
+
+
+@job(doubting.KIND)
+def doubt(progress, project: int, version: int | None = None):
+    judge = ModelVersion.objects.select_related("project", "finetune__batch").get(pk=version) if version else None
+    return doubting.run(Project.objects.get(pk=project), judge, progress)

@@ -4,9 +4,10 @@ from django.contrib import admin
 from django.urls import path
 
 from exports.admin.finetunes import start
+from exports.admin.guessing import find_errors, prefill
 from exports.admin.selecting import export_project
 from labelhub.roles_page import roles
-from samples.admin import annotate, importing, review
+from samples.admin import annotate, doubts, importing, review
 from samples.admin.tasks import task_media
 
 
@@ -24,5 +25,8 @@ urlpatterns = [
     at("export/<str:name>/", export_project, "export_project"),
     at("finetune/<int:pk>/", start, "finetune"),
     at("roles/", roles, "roles"),
+    at("prefill/<int:pk>/", prefill, "prefill"),
+    at("label-errors/<str:name>/", find_errors, "find_errors"),
+    at("doubt/<int:pk>/", doubts.look, "doubt"),
     at("media/task/<int:pk>/", task_media, "task_media"),
 ]

@@ -281,6 +281,8 @@ PROVIDER_TIMEOUT = env.float("PROVIDER_TIMEOUT", 30, validate=validate.Range(min
 FINETUNE_POLL_SECONDS = env.float("FINETUNE_POLL_SECONDS", 10, validate=validate.Range(min=0.1))
 FINETUNE_POLL_LIMIT_SECONDS = env.float("FINETUNE_POLL_LIMIT_SECONDS", 300, validate=validate.Range(min=0.1))
 FINETUNE_SETTLING_SECONDS = env.float("FINETUNE_SETTLING_SECONDS", 60, validate=validate.Range(min=0))
+PREDICT_AT_ONCE = env.int("PREDICT_AT_ONCE", 4, validate=validate.Range(min=1, max=100))  # questions to a provider
+PREDICT_PATIENCE_SECONDS = env.float("PREDICT_PATIENCE_SECONDS", 120, validate=validate.Range(min=0))
 FINETUNE_PROVIDER = env.str("FINETUNE_PROVIDER", "local")  # for doors that name none
 
 # REST -----------------------------------------------------------------------------------------------------------------

@@ -139,6 +139,17 @@ def insert_rows(
             cursor.executemany(f"INSERT INTO {target} VALUES ({', '.join(['%s'] * len(columns))})", ready())
 
 
+def take_stock(model: type[models.Model]) -> None:
+    """Have PostgreSQL look at what is in the table now: its own daemon does so a minute later, if it runs at all.
+
+    After a million new rows it would take the table for empty, and look a page's rows up one by one.
+    """
+    connection = connections[router.db_for_write(model)]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {connection.ops.quote_name(model._meta.db_table)}")
+
+
 def new_ids(model: type[models.Model], count: int) -> Sequence[int]:
     """`count` primary keys for rows of `model` about to be written, in ascending order; nobody else is given them.
 

@@ -32,6 +32,7 @@ def work(powers):
         (Power.IMPORT, entry("Import", "upload_file", "import_choose")),
         (Power.ANNOTATE, entry("Annotate", "edit_note", "annotate_choose")),
         (Power.REVIEW, entry("Review", "rate_review", "review_choose")),
+        (Power.REVIEW, model("Label errors", "troubleshoot", "samples_doubt")),
     ]
     return [item for power, item in items if power in powers]
 
@@ -57,6 +58,7 @@ def exports(powers):
         (Power.MANAGE, model("Provider accounts", "vpn_key", "exports_provideraccount")),
         (Power.VIEW, model("Models", "deployed_code", "exports_modelversion")),
         (Power.VIEW, model("Model tags", "sell", "exports_modeltag")),
+        (Power.FINETUNE, model("Prediction runs", "batch_prediction", "exports_predictionrun")),
         (Power.VIEW, model("Predictions", "online_prediction", "samples_prediction")),
     ]
     return [item for power, item in items if power in powers]

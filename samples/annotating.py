@@ -13,8 +13,12 @@ from .settling import lock, settle
 
 
 @transaction.atomic
-def annotate(task: Task, *, by, answer: Any, lead_time_ms: int | None = None) -> Annotation:
+def annotate(
+    task: Task, *, by, answer: Any, lead_time_ms: int | None = None, prefilled_by: str | None = None
+) -> Annotation:
     """Keep the answer of `by` to `task`, his first or a new one in its place, and settle the task if that is due.
+
+    `prefilled_by` is the model whose guess stood in the form when it was opened.
 
     A settled task takes no first answers. One that a reviewer decided keeps his verdict, whatever is edited later.
     """
@@ -29,6 +33,8 @@ def annotate(task: Task, *, by, answer: Any, lead_time_ms: int | None = None) ->
     annotation.answer = answer
     if lead_time_ms is not None:
         annotation.lead_time_ms = lead_time_ms
+    if prefilled_by is not None:
+        annotation.prefilled_by = prefilled_by
     save_with_labels(annotation)
     Assignment.objects.filter(task=task, annotator=by).delete()
     settle(task, by=by)

@@ -13,26 +13,26 @@ from django.utils import timezone
 from labelhub.accounts.roles import Power
 
 from .errors import InvalidValue
-from .models import Annotation, Assignment, Project, Task
+from .models import Annotation, Assignment, Project, Task, TaskOrder
 from .permissions import require
 
 OPEN = (Task.Status.PENDING, Task.Status.VALIDATING)
 
 
-def take_next(project: Project, *, user, order: str = "oldest", skipping: Collection[int] = ()) -> Assignment | None:
+def take_next(project: Project, *, user, order: str | None = None, skipping: Collection[int] = ()) -> Assignment | None:
     """Lend `user` the next task of `project` for TASK_LEASE_MINUTES; None where none is left for him.
 
     Who holds one is given the same again, for as long again. A task is lent to as many at once as it still needs
-    answers. `order` is a name in ORDERS; `skipping` holds the ids of tasks that he passed over.
+    answers. `order` is a name in ORDERS, else the project's own; `skipping` holds the ids of tasks that he passed over.
     """
     require(user, Power.ANNOTATE, project)
-    pick = picker(order)
+    pick = picker(order or project.task_order)
     mine = Assignment.objects.filter(annotator=user, task__project=project)
     mine.filter(until__lte=timezone.now()).delete()
     waiting = waiting_for(user, project=project, skipping=skipping)
     held = mine.filter(task__in=waiting.filter(assignments__annotator=user).values("pk"))
     pk = held.values_list("task_id", flat=True).first()
-    while pk is not None or (pk := pick(waiting)) is not None:
+    while pk is not None or (pk := pick(waiting, project)) is not None:
         if assignment := _lend(waiting, pk, user=user):
             return assignment
         pk = None  # somebody was faster: look again
@@ -81,8 +81,11 @@ def _lend(waiting, pk, *, user):
 
 # Which first ----------------------------------------------------------------------------------------------------------
 
+dice = random.Random()  # what is drawn at random; a test may seed it
+DRAWN = 64  # places tried at once for a task that waits
 
-def oldest(waiting: QuerySet[Task], *, last: bool = False) -> int | None:
+
+def by_age(waiting: QuerySet[Task], project: Project, *, last: bool = False) -> int | None:
     """The id of the first of `waiting` (or of the last).
 
     The first of each open state is looked up in the index on (project, status, id), and the older of the two taken.
@@ -93,18 +96,44 @@ def oldest(waiting: QuerySet[Task], *, last: bool = False) -> int | None:
     return found.order_by(order).values_list("pk", flat=True).first()
 
 
-def at_random(waiting: QuerySet[Task]) -> int | None:
-    """The id of the first of `waiting` after a random place between the oldest and the newest: cheap in any number."""
-    first, last = oldest(waiting), oldest(waiting, last=True)
+def at_random(waiting: QuerySet[Task], project: Project) -> int | None:
+    """The id of any of `waiting`, each as likely as another; cheap in any number.
+
+    Places between the oldest and the newest are drawn until one holds a task that waits. Where hardly any does, the
+    first after a random place is taken: then the task after a gap is drawn more often.
+    """
+    first, last = by_age(waiting, project), by_age(waiting, project, last=True)
     if first is None or last is None:
         return None
-    return oldest(waiting.filter(pk__gte=random.randint(first, last)))
+    drawn = [dice.randint(first, last) for _ in range(DRAWN)]
+    found = set(waiting.filter(pk__in=drawn).order_by().values_list("pk", flat=True))
+    hit = next((pk for pk in drawn if pk in found), None)
+    return by_age(waiting.filter(pk__gte=drawn[0]), project) if hit is None else hit
 
 
-ORDERS: Mapping[str, Callable[[QuerySet[Task]], int | None]] = {"oldest": oldest, "random": at_random}
+def by_margin(waiting: QuerySet[Task], project: Project) -> int | None:
+    """The id of that of `waiting` which the model was most torn about; by age where it has guessed about none of them.
+
+    A share of them, the project's own, is drawn at random: a model that chooses its own lessons would never hear of
+    what it is wrongly sure about, and figures on what it chose would not be those of the whole.
+    """
+    if dice.random() < project.random_share:
+        return at_random(waiting, project)
+    guessed = waiting.filter(margin__isnull=False).order_by("margin", "pk")
+    firsts = [Subquery(guessed.filter(status=status).values("pk")[:1]) for status in OPEN]
+    found = Task.objects.filter(Q(pk=firsts[0]) | Q(pk=firsts[1]))
+    pk = found.order_by("margin", "pk").values_list("pk", flat=True).first()
+    return by_age(waiting, project) if pk is None else pk
 
 
-def picker(order: str) -> Callable[[QuerySet[Task]], int | None]:
+ORDERS: Mapping[str, Callable[[QuerySet[Task], Project], int | None]] = {
+    TaskOrder.AGE.value: by_age,
+    TaskOrder.MARGIN.value: by_margin,
+    TaskOrder.RANDOM.value: at_random,
+}
+
+
+def picker(order: str) -> Callable[[QuerySet[Task], Project], int | None]:
     """The rule called `order`; InvalidValue, naming the known ones, where there is none."""
     try:
         return ORDERS[order]

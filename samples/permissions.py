@@ -29,6 +29,8 @@ NEEDS = {
     "samples.import_task": Power.IMPORT,
     "samples.view_annotation": Power.VIEW,
     "samples.view_prediction": Power.VIEW,
+    "samples.view_doubt": Power.REVIEW,
+    "samples.review_doubt": Power.REVIEW,
     "samples.view_sample": Power.VIEW,
     "samples.change_sample": Power.REVIEW,
     "samples.review_sample": Power.REVIEW,

@@ -7,11 +7,11 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from exports.models import Batch, FineTune, KeptSplit, ModelTag, ModelVersion, ProviderAccount
+from exports.models import Batch, FineTune, KeptSplit, ModelTag, ModelVersion, PredictionRun, ProviderAccount
 from labelhub.accounts.models import AccessKey, AuditEntry
 from labelhub.accounts.roles import Role
 from labelhub.jobs.models import Job
-from samples.models import Dataset, Label, Prediction, Source
+from samples.models import Dataset, Doubt, Label, Prediction, Source
 from tests.factories import make_annotation, make_batch, make_member, make_sample, make_source, make_staff, make_user
 
 numbers = count(1)
@@ -48,6 +48,17 @@ def fill(project, rows, *, marker="", owner=None):
             batch=batch, model=f"{marker}base", status=FineTune.Status.SUCCESS, account=account
         )
         version = ModelVersion.objects.create(project=project, version=number, finetune=finetune)
+        PredictionRun.objects.create(version=version, keys=b"", created_by=owner, job=Job.objects.create(kind="k"))
+        Doubt.objects.create(
+            task=sample.task,
+            project=project,
+            model=f"{marker}model",
+            verdict=sample.label_name,
+            answer={"label": labels[1].name},
+            suggestion=f"{marker}{labels[1].name}",
+            confidence=0.9,
+            trust=0.1,
+        )
         ModelTag.objects.create(project=project, name=f"{marker}tag{number}", version=version)
         AccessKey.objects.create(user=owner, name=f"{marker}key", key_id=f"lh{number}", encrypted_secret="-")
         AuditEntry.objects.create(actor=owner, action=f"{marker}act", subject="sample", subject_id=sample.pk)

@@ -20,9 +20,9 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from exports import batching, compression, dealing, destinations, formats
+from exports import batching, compression, dealing, destinations, formats, predicting
 from exports.formats.shape import GUARD, LICENSE, SYSTEM_PROMPT
-from exports.models import Batch, BatchItem
+from exports.models import Batch, BatchItem, ModelVersion
 from labelhub.accounts.roles import Power
 from labelhub.admin import action_page, page, sentence
 from labelhub.facts import Fact
@@ -32,6 +32,7 @@ from samples.admin.scoped import project_or_404
 from samples.admin.tasks import TaskAdmin
 from samples.models import Project, Sample, Task
 
+from .guessing import WhichModelForm
 from .scoped import ScopedAdmin
 
 MOST_EARLIER = 50  # batches to choose from, the latest first
@@ -314,7 +315,30 @@ def selection_of(request) -> dict:
 class ExportingTaskAdmin(ScopedAdmin, TaskAdmin):
     """The list of tasks, with the door to exports of tasks as they stand."""
 
-    actions = [*TaskAdmin.actions, "export_as_they_stand"]
+    actions = [*TaskAdmin.actions, "export_as_they_stand", "predict"]
+
+    def has_predict_permission(self, request, obj=None):
+        return self.may(request, "exports.add_predictionrun", obj)
+
+    @admin.action(description="Predict with a model…", permissions=["predict"])
+    def predict(self, request, queryset):
+        tasks = queryset.where(request.user, Power.FINETUNE)
+        versions = ModelVersion.objects.filter(project__in=tasks.order_by().values("project"))
+        form = WhichModelForm(request.POST if "apply" in request.POST else None, versions=versions)
+        if not form.fields["version"].queryset.exists():
+            self.message_user(request, "None of these tasks is of a project that has a model.", messages.WARNING)
+            return None
+        if form.is_valid():
+            try:
+                run = predicting.ask(
+                    form.cleaned_data["version"], tasks, by=request.user, selection=selection_of(request)
+                )
+                messages.success(request, f"On its way: {run}.")
+                return redirect("admin:exports_predictionrun_change", run.pk)
+            except Fact as fact:
+                form.add_error(None, sentence(fact))
+        note = f"Selected: {tasks.count()}. A model guesses about those of its own project; people’s answers stay."
+        return action_page(request, title="Predict with a model", form=form, button="Predict", note=note)
 
     def has_export_permission(self, request, obj=None):
         return self.may(request, "exports.add_batch", obj)
@@ -335,7 +359,14 @@ class ExportingTaskAdmin(ScopedAdmin, TaskAdmin):
 class ExportingProjectAdmin(ScopedAdmin, ProjectAdmin):
     """The project's page, with the door to exports."""
 
-    actions_detail = [*ProjectAdmin.actions_detail, "export_approved"]
+    actions_detail = [*ProjectAdmin.actions_detail, "export_approved", "find_errors"]
+
+    def has_find_errors_permission(self, request, obj=None):
+        return self._may_work(request, "samples.review_doubt", obj)
+
+    @action(description="Look for label errors…", permissions=["find_errors"], icon="troubleshoot", url_path="errors")
+    def find_errors(self, request, object_id):
+        return redirect("find_errors", self.row_or_404(request, object_id).name)
 
     def has_export_permission(self, request, obj=None):
         return self._may_work(request, "exports.add_batch", obj)

@@ -4,6 +4,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import RangeDateTimeFilter
@@ -12,7 +13,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from exports import comparing, versions
+from exports import comparing, predicting, versions
 from exports.errors import Unsuitable
 from exports.models import ModelTag, ModelVersion
 from labelhub.admin import ReadOnly, ScopedAutocompleteFilter, page, sentence, state_badge
@@ -30,9 +31,9 @@ class TagForm(BaseDialogForm):
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnly, ScopedAdmin):
     list_display = ["name", "project", "dataset", "provider", "scores", "tag_names", "created_at"]
-    list_select_related = ["project", "dataset", "finetune__batch"]
+    list_select_related = ["project", "dataset", "finetune__batch__project", "finetune__account"]
     actions = ["compare"]
-    actions_detail = ["tag", "untag"]
+    actions_detail = ["predict", "prefill", "find_errors", "tag", "untag"]
     list_filter = [("project", ScopedAutocompleteFilter), ("created_at", RangeDateTimeFilter)]
     search_fields = ["project__name", "project__title", "=version", "provider_model"]
     fieldsets = [
@@ -82,6 +83,44 @@ class ModelVersionAdmin(ReadOnly, ScopedAdmin):
             reverse("admin:exports_batch_change", args=[batch.pk]), batch, batch.format,
             found["samples"], found["annotations"], found["annotators"], found["sha256"],
         )  # fmt: skip
+
+    def has_predict_permission(self, request, obj=None):
+        version = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
+        return version is not None and self.may(request, "exports.add_predictionrun", version)
+
+    def has_find_errors_permission(self, request, obj=None):
+        version = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
+        return version is not None and self.may(request, "samples.review_doubt", version)
+
+    @action(
+        description="Predict over unlabelled tasks…",
+        permissions=["predict"],
+        icon="online_prediction",
+        dialog=ActionDialog(
+            title="Let this model guess?",
+            description="About every task of the project that still waits for answers. Annotators see its guesses, and "
+            "tasks can be given by what it is least sure about. A model at a provider is paid by the text.",
+            form_submit_text="Predict",
+        ),
+    )
+    def predict(self, request, form, object_id):
+        version = self.row_or_404(request, object_id)
+        try:
+            tasks = predicting.unlabelled(version.project)
+            run = predicting.ask(version, tasks, by=request.user, selection={"tasks": "unlabelled"})
+        except Fact as fact:
+            messages.error(request, f"Not done: {fact.message}.")
+            return to_page(version)
+        messages.success(request, f"On its way: {run}.")
+        return to_page(run)
+
+    @action(description="Fill in forms…", permissions=["predict"], icon="edit_note", url_path="prefill")
+    def prefill(self, request, object_id):
+        return redirect("prefill", self.row_or_404(request, object_id).pk)
+
+    @action(description="Look for label errors…", permissions=["find_errors"], icon="troubleshoot", url_path="errors")
+    def find_errors(self, request, object_id):
+        return redirect("find_errors", self.row_or_404(request, object_id).project.name)
 
     def has_tag_permission(self, request, obj=None):
         version = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj

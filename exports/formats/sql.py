@@ -8,7 +8,7 @@ is a constant, found by a CASE, and the long content is copied once or twice ins
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from typing import Any
 
@@ -63,7 +63,8 @@ class Record:
     after: bytes = b""
 
 
-Origin = tuple[int, str, str]  # project, type, locale
+Origin = tuple[int, str, str]
+ORIGIN = ("project", "type", "locale")
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,24 @@ class Dialect:
         raise NotImplementedError
 
     def is_blank(self, column: str) -> Sql:
-        """Whether the text in `column` is nothing but white space; most are found not to be by their first byte."""
-        first = f"({self.bytewise(column)} < '!' OR {self.bytewise(column)} >= %s)"
-        return Sql(f"{first} AND ltrim({column}, %s) = ''", ("\x80", BLANKS))
+        """Whether the text in `column` is nothing but white space; most are found not to be by their first bytes."""
+        bytewise = self.bytewise(column)
+        may_be = f"({bytewise} < '!' OR {bytewise} >= %s AND {bytewise} < %s)"
+        return Sql(f"{may_be} AND ltrim({column}, %s) = ''", ("\x80", chr(ord(max(BLANKS)) + 1), BLANKS))
 
     def label_key(self, table: str) -> Sql:
         """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
-        types, name = sorted(LABELLED), self.quoted(Sql(f'"{table}"."label_name"'))
-        is_labelled = f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL'
-        return Sql(f'CASE WHEN {is_labelled} THEN coalesce("{table}"."label_names", {name.text}) END', tuple(types))
+        test, name = self.is_labelled(table), self.quoted(Sql(f'"{table}"."label_name"'))
+        return Sql(f'CASE WHEN {test.text} THEN coalesce("{table}"."label_names", {name.text}) END', test.params)
+
+    def label_text(self, table: str) -> Sql:
+        """The text of a labelled row's label, or labels, as a JSON string; an empty text for every other row."""
+        test, name = self.is_labelled(table), self.quoted(Sql(f'"{table}"."label_name"'))
+        return Sql(f"CASE WHEN {test.text} THEN {name.text} ELSE '' END", test.params)
+
+    def is_labelled(self, table: str) -> Sql:
+        types = sorted(LABELLED)
+        return Sql(f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL', tuple(types))
 
 
 class Sqlite(Dialect):
@@ -389,8 +399,7 @@ class _Writer:
             case LabelId():
                 yield self.label_id("null")
             case Prompt():
-                filled = self.say.prompted(self.prompt(shape))
-                yield Sql(filled.text, filled.params, is_long=True)
+                yield self.prompted(shape)
             case Responses():
                 response = self.say.quoted(Sql(f"coalesce({self.column('label_name')}, '')"))
                 yield ByLabel(lambda name: b"[[%b]]" % orjson.dumps(name), _chain([b"[[", response, b"]]"]))
@@ -469,10 +478,14 @@ class _Writer:
         """The index of the label called `name`, as text; NULL for one outside the map."""
         return self.lookup(name, {label: str(index) for label, index in self.context.labels.items()})
 
-    def prompt(self, prompt: Prompt) -> Sql:
-        """The prompt filled with the content; NULL for an origin that was not foreseen."""
-        filled = {origin: self.filled(self.context.template(prompt.style, *origin)) for origin in self.scope.origins}
-        return self.by_origin(filled, ("project", "type", "locale"))
+    def prompted(self, prompt: Prompt) -> Sql:
+        """The prompt filled with the content, as a JSON string; NULL for an origin that was not foreseen."""
+        templates = {origin: self.context.template(prompt.style, *origin) for origin in self.scope.origins}
+        if not any(SLOT in template for template in templates.values()):  # nothing of the row in it: a constant
+            written = {origin: Sql("%s", (orjson.dumps(words).decode(),)) for origin, words in templates.items()}
+            return self.by_origin(written, ORIGIN)
+        filled = self.by_origin({origin: self.filled(template) for origin, template in templates.items()}, ORIGIN)
+        return replace(self.say.prompted(filled), is_long=True)
 
     def by_origin(self, values: Mapping[tuple, Sql], columns: Sequence[str]) -> Sql:
         """The value for the row's own `columns`, which are the keys; NULL where there is none."""

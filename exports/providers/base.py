@@ -1,6 +1,7 @@
 """What every fine-tune provider answers for itself, and what one far away answers besides."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Any, ClassVar, NamedTuple
@@ -22,6 +23,43 @@ class Trained:
     events: list[dict[str, Any]] = field(default_factory=list)
 
 
+class Item(NamedTuple):
+    """A task, as a model is asked about it."""
+
+    pk: int
+    type: str
+    content: str
+    media: str
+    locale: str
+
+
+class Guess(NamedTuple):
+    """What a model says of one item: labels with their probabilities (None: it does not tell), none where it says none.
+
+    `margin` is how far the likeliest answer leads, 0 to 1. `refusal` is what it said that is no label, or why it would
+    not say; `is_unreadable`, that there was nothing to ask about.
+    """
+
+    labels: Sequence[tuple[str, float | None]] = ()
+    margin: float | None = None
+    refusal: str = ""
+    is_unreadable: bool = False
+
+
+class Guesser(AbstractContextManager):
+    """A model that is awake, within a `with`; it is given `at_once` items at a time."""
+
+    at_once: int
+    is_free: bool  # asking it again costs nothing
+
+    def guess(self, items: Sequence[Item], told: Callable[[int], None]) -> list[Guess]:
+        """A guess for each of `items`; calls `told` with how many are done, where that takes a while."""
+        raise NotImplementedError
+
+    def __exit__(self, *_):
+        return None
+
+
 class Provider:
     """A place where models are trained. A subclass is one file; an instance stands on the menu in `__init__.py`."""
 
@@ -33,6 +71,14 @@ class Provider:
 
         Asked before anything is written down, so it looks at rows and counts and never reads the file.
         """
+        raise NotImplementedError
+
+    def check_asking(self, version) -> None:
+        """Raise `Unsuitable`, saying why, where the model `version` cannot be asked to guess."""
+        raise NotImplementedError
+
+    def guesser(self, version) -> Guesser:
+        """The model `version`, ready to guess."""
         raise NotImplementedError
 
 
@@ -147,6 +193,24 @@ class Remote(Provider):
     def cancel(self, finetune) -> Report:
         """Have the provider stop; how the job stands after that, which may be that it is still stopping, or has ended."""
         raise NotImplementedError
+
+    # Asking its models ------------------------------------------------------------------------------------------------
+
+    def check_asking(self, version):
+        batch, kind = version.finetune.batch, version.project.kind
+        if not version.provider_model:
+            raise Unsuitable(f"{self.name} has not said what {version} is called there")
+        if batch.format != "openai" or not kind.has_labels or kind.sample_type != "TEXT":
+            raise Unsuitable(
+                f"{version} cannot be asked for labels: it was trained on {version.project.task_type} as {batch.format}"
+            )
+        if not self.connection(version.finetune.account).key:
+            raise Unsuitable(f"there is no account at {self.name} any more")
+
+    def guesser(self, version):
+        from .chatting import ChatGuesser
+
+        return ChatGuesser(self, version)
 
     # What it accepts --------------------------------------------------------------------------------------------------
 

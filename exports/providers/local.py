@@ -11,7 +11,7 @@ from exports import destinations
 from exports.errors import Unsuitable
 from labelhub.fields import dump_json
 
-from .base import Progress, Trained, Trainer
+from .base import Guess, Guesser, Progress, Trained, Trainer
 
 # What needs scikit-learn, which takes a second to load, or our models, which import this menu, is imported by the
 # functions that use it: only a run and a prediction pay for it.
@@ -106,6 +106,52 @@ class Local(Trainer):
         _check_kept(folder, model, judged_by[:TRIED])
         events.say(100, "done")
         return Trained(metrics=metrics, artefact=folder, events=events.told)
+
+    def check_asking(self, version):
+        if not version.artefact:
+            raise Unsuitable(f"{version} has no files: there is nothing to ask")
+
+    def guesser(self, version):
+        return LocalGuesser(load(version.artefact), of_pictures=version.project.kind.sample_type == "IMAGE")
+
+
+class LocalGuesser(Guesser):
+    """A model in this process."""
+
+    at_once = 2_000
+    is_free = True
+
+    def __init__(self, model, *, of_pictures: bool):
+        self.model, self.of_pictures = model, of_pictures
+
+    def guess(self, items, told):
+        if not self.of_pictures:
+            return self._guesses([item.content for item in items])
+        import numpy as np
+
+        rows = [self._features(item) for item in items]
+        readable = [row for row in rows if row is not None]
+        guesses = iter(self._guesses(np.stack(readable)) if readable else [])
+        return [Guess(is_unreadable=True) if row is None else next(guesses) for row in rows]
+
+    @staticmethod
+    def _features(item):
+        """A file that is gone or broken, or kept elsewhere and not fetched, costs its own guess only."""
+        try:
+            return pictures_of([item.media])[0] if item.media else None
+        except Unsuitable:
+            return None
+
+    def _guesses(self, asked):
+        from . import scores
+
+        chances = self.model.predict_proba(asked)
+        margins = scores.margins(chances, several=self.model.several)
+        columns = {name: column for column, name in enumerate(self.model.labels)}
+        return [
+            Guess([(name, float(row[columns[name]])) for name in names], float(margin))
+            for row, names, margin in zip(chances, self.model.chosen(chances), margins, strict=True)
+        ]
 
 
 def _check_parts(batch):

@@ -8,7 +8,9 @@ import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 BINS = 10  # of the calibration error, equally wide
-THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of the coverage curve
+THRESHOLDS = (
+    0.0, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99,
+)  # fmt: skip  # of the coverage curve
 LEAST_CHANCE = 1e-15  # log-loss of a label that was thought impossible: bad, but not infinite
 
 
@@ -94,6 +96,20 @@ def _sureness(said, chances, *, several):
     if several:
         return np.where(said, chances, 1 - chances).min(axis=1)
     return np.where(said, chances, 0).max(axis=1)
+
+
+def margins(chances: np.ndarray, *, several: bool = False) -> np.ndarray:
+    """How far each text's likeliest answer leads: nought where the model is torn, one where it is sure.
+
+    Where several labels are allowed, how far the label that is nearest to a half is from it, doubled; nought where no
+    label is likely at all.
+    """
+    if several:
+        return np.where((chances >= 0.5).any(axis=1), np.abs(2 * chances - 1).min(axis=1), 0.0)
+    if chances.shape[1] < 2:
+        return np.ones(len(chances))
+    best = np.partition(chances, -2, axis=1)[:, -2:]
+    return np.clip(best[:, 1] - best[:, 0], 0.0, 1.0)
 
 
 def _coverage(right, sureness) -> list[dict[str, float | None]]:

@@ -5,6 +5,8 @@ https://github.com/openai/openai-python#handling-errors
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -30,20 +32,38 @@ def talking(to: str, connection: Connection) -> "Iterator[OpenAI]":
 
     It tries nothing again by itself: a job that was created twice is paid twice.
     """
+    if connection.is_typed:
+        check_resolved(connection.base_url)
+    with translated(to, connection), client_of(connection) as client:
+        yield client
+
+
+def client_of(connection: Connection) -> "OpenAI":
+    """The real client, to be closed; several threads may share it."""
+    import openai
+
+    # A redirect could lead anywhere, into our own network as well.
+    http = openai.DefaultHttpxClient(follow_redirects=False, timeout=_timeout())
+    return openai.OpenAI(
+        api_key=connection.key, base_url=connection.base_url, max_retries=0, timeout=_timeout(), http_client=http
+    )
+
+
+def _timeout():
+    import httpx2
+
+    return httpx2.Timeout(settings.PROVIDER_TIMEOUT, connect=min(CONNECT_SECONDS, settings.PROVIDER_TIMEOUT))
+
+
+@contextmanager
+def translated(to: str, connection: Connection) -> Iterator[None]:
+    """Within the block, what the client raises is raised as a fact instead."""
     import httpx2
     import openai
 
-    if connection.is_typed:
-        check_resolved(connection.base_url)
-    timeout = httpx2.Timeout(settings.PROVIDER_TIMEOUT, connect=min(CONNECT_SECONDS, settings.PROVIDER_TIMEOUT))
-    # A redirect could lead anywhere, into our own network as well.
-    http = openai.DefaultHttpxClient(follow_redirects=False, timeout=timeout)
-    client = openai.OpenAI(
-        api_key=connection.key, base_url=connection.base_url, max_retries=0, timeout=timeout, http_client=http
-    )
+    timeout = _timeout()
     try:
-        with client:
-            yield client
+        yield
     except openai.APITimeoutError as error:
         if isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout):
             raise ProviderBusy(f"{to} cannot be reached: no connection within {timeout.connect:g} s") from error
@@ -62,6 +82,8 @@ def _refusal(to, error, connection):
     """The fact behind an HTTP status of 300 or more."""
     status, text = error.status_code, _hidden(text_of(error.body) or "no reason given", connection)
     details = {"status": status, "code": code_of(error.body), "request_id": error.request_id}
+    if (wait := _seconds(error.response.headers.get("Retry-After"))) is not None:
+        details["retry_after"] = wait
     message = f"{to} answered {status}: {text}"
     if status == 429 and details["code"] != "insufficient_quota":
         return ProviderBusy(message, **details)
@@ -70,6 +92,18 @@ def _refusal(to, error, connection):
     if status >= 500 or status == 425:
         return ProviderDown(message, **details)
     return ProviderRefused(message, **details)
+
+
+def _seconds(told: str | None) -> float | None:
+    """What Retry-After says, as seconds from now; None where it says nothing that can be read. RFC 9110, 10.2.3."""
+    try:
+        return max(0.0, float(told)) if told else None
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(str(told)) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def text_of(told: Any) -> str:

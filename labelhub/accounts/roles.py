@@ -17,7 +17,7 @@ class Power(models.TextChoices):
     REVIEW = "review", "approve, reject and reopen samples"
     IMPORT = "import", "bring tasks in"
     EXPORT = "export", "make batches and download files"
-    FINETUNE = "finetune", "start fine-tunes and tag models"
+    FINETUNE = "finetune", "start fine-tunes, tag models and let them guess"
     MANAGE = "manage", "change the project, its labels and members"
 
 

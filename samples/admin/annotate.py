@@ -10,7 +10,7 @@ from django.utils.http import urlencode
 from labelhub.accounts.roles import Power
 from labelhub.admin import page
 from labelhub.facts import Fact
-from samples import annotating, assigning
+from samples import annotating, assigning, suggesting
 from samples.models import Annotation, Project, Task
 
 from .answers import FEW, answer_in, choices_of, colours_of
@@ -64,8 +64,10 @@ def annotate(request, name):
     }
     if task:
         own = mine.filter(task=task).first()
-        context["given"] = own.answer if own else {}
-        context["choices"] = choices_of(task, colours, context["given"])
+        suggestion = None if own else suggesting.suggestion_for(task)
+        context["suggestion"] = suggestion
+        context["given"] = own.answer if own else suggesting.filled_in(task, suggestion)
+        context["choices"] = choices_of(task, colours, context["given"], suggestion)
     return page(request, "hub/annotate.html", title=f"Annotate – {project}", **context)
 
 
@@ -95,12 +97,14 @@ def take_answer(request, project, skipped):
         assigning.release(task, user=request.user)
         return keep_skipped(request, project, [*skipped, task.pk])
     lead_time = request.POST.get("lead_time_ms", "")
+    filled_in_by = request.POST.get("prefilled_by", "")
     try:
         annotating.annotate(
             task,
             by=request.user,
             answer=answer_in(request.POST, task, colours_of(project)),
             lead_time_ms=min(int(lead_time), LONGEST_LEAD_TIME_MS) if lead_time.isdecimal() else None,
+            prefilled_by=filled_in_by if filled_in_by == project.prefill_model else None,
         )
     except Fact as fact:
         messages.error(request, f"Not saved: {fact.message}.")

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from labelhub.admin import percent
 from samples.models import Task
+from samples.suggesting import Suggestion
 
 FEW = 12  # so many choices stand side by side, each with its own button; more go into a list
 
@@ -17,14 +19,21 @@ class Choice:
     colour: str
     shortcut: str
     chosen: bool
+    chance: str = ""  # what a model gives it
 
 
-def choices_of(task: Task, colours: dict[str, str] | None = None, answer: dict[str, Any] | None = None) -> list[Choice]:
+def choices_of(
+    task: Task,
+    colours: dict[str, str] | None = None,
+    answer: dict[str, Any] | None = None,
+    suggestion: Suggestion | None = None,
+) -> list[Choice]:
     """What the form offers for `task`; `colours` maps the project's labels, in their order, to their colours."""
     colours = colours or {}
     names = task.options or (list(colours) if task.kind.has_labels else [])
     answer = answer or {}
     chosen = {answer.get("label"), answer.get("chosen"), *answer.get("labels", ())}
+    chances = suggestion.chances if suggestion else {}
     return [
         Choice(
             key=str(number),
@@ -32,6 +41,7 @@ def choices_of(task: Task, colours: dict[str, str] | None = None, answer: dict[s
             colour=colours.get(name, "#1A73E8"),
             shortcut=str(number + 1) if number < 9 else "",
             chosen=name in chosen,
+            chance=(percent(chances[name]) if chances[name] is not None else "suggested") if name in chances else "",
         )
         for number, name in enumerate(names)
     ]

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminColorInputWidget, UnfoldAdminTextareaWidge
 from labelhub.accounts.models import User
 from labelhub.admin import ReadOnly, ScopedAutocompleteFilter
 from labelhub.facts import Fact
-from samples import task_types
+from samples import suggesting, task_types
 from samples.agreement import project_alpha
 from samples.labels import delete_label, move_label, rename_label
 from samples.models import Label, Membership, Project, Sample, Task
@@ -156,7 +156,7 @@ class ProjectAdmin(ScopedAdmin):
     inlines = [LabelInline, MemberInline]
     actions_detail = ["annotate", "review", "import_file"]
     change_form_outer_before_template = "hub/project_summary.html"
-    readonly_fields = ["uid", "created_by", "created_at"]
+    readonly_fields = ["filled_in_by", "uid", "created_by", "created_at"]
     fieldsets = [
         (
             None,
@@ -170,6 +170,7 @@ class ProjectAdmin(ScopedAdmin):
             "How answers become a verdict",
             {"fields": [("validations_needed", "consensus_rule", "consensus_threshold")]},
         ),
+        ("What annotators are given", {"fields": [("task_order", "random_share"), "shows_suggestions", "filled_in_by"]}),
         ("Exports", {"fields": ["prompts"]}),
         ("Record", {"fields": [("uid", "created_by", "created_at")]}),
     ]  # fmt: skip
@@ -263,6 +264,10 @@ class ProjectAdmin(ScopedAdmin):
     @display(description="Project", ordering="title")
     def title_or_name(self, project):
         return str(project)
+
+    @display(description="Forms filled in by")
+    def filled_in_by(self, project):
+        return suggesting.told(project)
 
     @display(description="Open tasks", ordering="open_count")
     def open_tasks(self, project):

@@ -2,8 +2,9 @@
 
 from .assignments import Assignment
 from .datasets import Dataset, Source
+from .doubts import Doubt
 from .duplicates import ClusterMember, DuplicateBand
-from .projects import Label, Membership, Project
+from .projects import Label, Membership, Project, TaskOrder
 from .samples import Sample
 from .statistics import TextStatistics
 from .tasks import Annotation, AnnotationLabel, Prediction, Task, TaskLabel
@@ -14,6 +15,7 @@ __all__ = [
     "Assignment",
     "ClusterMember",
     "Dataset",
+    "Doubt",
     "DuplicateBand",
     "Label",
     "Membership",
@@ -23,5 +25,6 @@ __all__ = [
     "Source",
     "Task",
     "TaskLabel",
+    "TaskOrder",
     "TextStatistics",
 ]

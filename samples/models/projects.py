@@ -24,6 +24,14 @@ class ProjectQuerySet(models.QuerySet):
         return self.where(user, Power.VIEW)
 
 
+class TaskOrder(models.TextChoices):
+    """Which of the waiting tasks comes first."""
+
+    AGE = "age", "The oldest"
+    MARGIN = "margin", "What the model is least sure about"
+    RANDOM = "random", "Any"
+
+
 class Project(models.Model):
     """One labelling effort: a task type, a list of labels, a rule for settling answers, and its people."""
 
@@ -57,6 +65,26 @@ class Project(models.Model):
         blank=True,
         help_text='Overrides of the prompts in exports: {"fr": {"chat": "…{content}", "instruction": "…"}}.',
     )
+    task_order = models.CharField(
+        max_length=10,
+        choices=TaskOrder,
+        default=TaskOrder.AGE,
+        help_text="Which task an annotator is given next; a margin is known once a model has guessed.",
+    )
+    random_share = models.FloatField(
+        default=0.2,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Of the tasks given by margin, the share drawn at random instead, 0 to 1.",
+    )
+    shows_suggestions = models.BooleanField(
+        default=True, help_text="Whether annotators see what a model guessed, with its probability."
+    )
+    prefill_model = models.CharField(
+        max_length=200, blank=True, editable=False, help_text="The model version whose sure guesses fill in the form."
+    )
+    prefill_threshold = models.FloatField(
+        null=True, blank=True, editable=False, help_text="How likely its guess must be for that."
+    )
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="projects")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, editable=False, related_name="+"
@@ -72,6 +100,17 @@ class Project(models.Model):
             models.CheckConstraint(condition=Q(validations_needed__gte=1), name="project_needs_an_answer"),
             models.CheckConstraint(
                 condition=Q(consensus_threshold__gte=0, consensus_threshold__lte=1), name="project_threshold_is_share"
+            ),
+            models.CheckConstraint(
+                condition=Q(random_share__gte=0, random_share__lte=1), name="project_random_share_is_share"
+            ),
+            models.CheckConstraint(
+                condition=Q(prefill_model="", prefill_threshold__isnull=True)
+                | (
+                    ~Q(prefill_model="")
+                    & Q(prefill_threshold__isnull=False, prefill_threshold__gte=0, prefill_threshold__lte=1)
+                ),
+                name="project_prefills_above_a_threshold",
             ),
         ]
 

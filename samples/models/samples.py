@@ -9,7 +9,7 @@ from labelhub.accounts.roles import Power
 
 from .projects import Label, Project
 from .tasks import Task
-from .verdicts import Verdict
+from .verdicts import LABEL_UNLISTED, Verdict
 
 
 class SampleQuerySet(models.QuerySet):
@@ -77,6 +77,8 @@ class Sample(Verdict):
             models.Index(fields=["project", "status", "id"], name="sample_by_status"),
             # Partial: a sample that waits for review is not written into it.
             models.Index(fields=["reviewed_by"], name="sample_by_reviewer", condition=Q(reviewed_by__isnull=False)),
+            # The few that an export's label map cannot know from the project's list.
+            models.Index(fields=["project", "type"], name="sample_label_unlisted", condition=LABEL_UNLISTED),
         ]
         permissions = [("review_sample", "Can approve, reject and reopen samples")]
 

@@ -13,7 +13,7 @@ from samples import task_types
 
 from .datasets import Source
 from .projects import Label, Project
-from .verdicts import Verdict
+from .verdicts import LABEL_UNLISTED, Verdict
 
 
 class TaskQuerySet(models.QuerySet):
@@ -81,6 +81,12 @@ class Task(Verdict):
         db_index=False,
         help_text="The reviewer whose word the verdict is; empty where the answers settled it.",
     )
+    margin = models.FloatField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="How far the likeliest answer leads, says the model that guessed last: 0 torn, 1 sure.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -106,8 +112,16 @@ class Task(Verdict):
             # Lists by time are read source by source and their heads merged: a few sources of many cost what they hold.
             models.Index("source", Coalesce("occurred_at", "created_at"), "id", name="task_by_source_time"),
             models.Index(fields=["source", "created_at", "id"], name="task_by_source_creation"),
+            # Partial: only projects in which a model has guessed pay for it.
+            models.Index(
+                fields=["project", "status", "margin", "id"],
+                name="task_by_margin",
+                condition=Q(margin__isnull=False),
+            ),
             # Partial: a text that waits for its label is not written into it.
             models.Index(fields=["label"], name="task_by_label", condition=Q(label__isnull=False)),
+            # The few that an export's label map cannot know from the project's list.
+            models.Index(fields=["project", "type"], name="task_label_unlisted", condition=LABEL_UNLISTED),
         ]
         permissions = [("annotate_task", "Can answer tasks"), ("import_task", "Can import tasks")]
 
@@ -147,6 +161,9 @@ class Annotation(models.Model):
     label = models.ForeignKey(Label, models.PROTECT, null=True, blank=True, related_name="annotations")
     labels = models.ManyToManyField(Label, through="AnnotationLabel", related_name="+")
     lead_time_ms = models.PositiveIntegerField("lead time (ms)", null=True, blank=True)
+    prefilled_by = models.CharField(
+        max_length=200, blank=True, help_text="The model version whose guess stood in the form already, if one did."
+    )
     properties = JSONTextField(
         null=True, blank=True, help_text='Said beside the answer, by label: {"sentiments": {"Delivery": "negative"}}.'
     )
@@ -177,7 +194,12 @@ class Prediction(models.Model):
     task = models.ForeignKey(Task, models.CASCADE, related_name="predictions", db_index=False)
     model = models.CharField(max_length=200, help_text="The model version that guessed, as “dataset@3”.")
     label = models.ForeignKey(Label, models.PROTECT, related_name="predictions")
-    probability = models.FloatField(validators=[MinValueValidator(0.0), MaxValueValidator(1.0)])
+    probability = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Empty where the model does not tell.",
+    )
     sentiment = models.FloatField(null=True, blank=True, validators=[MinValueValidator(-1.0), MaxValueValidator(1.0)])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -191,4 +213,5 @@ class Prediction(models.Model):
         ]
 
     def __str__(self):
-        return f"{self.model}: {self.label} {self.probability:.2f}"
+        likely = "" if self.probability is None else f" {self.probability:.2f}"
+        return f"{self.model}: {self.label}{likely}"

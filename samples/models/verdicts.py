@@ -1,6 +1,7 @@
 """The columns a settled item carries, the same on a task and on the sample made from it: an export reads one table."""
 
 from django.db import models
+from django.db.models import Q
 
 from labelhub.accounts.models import new_uid
 from labelhub.fields import JSONTextField, ShareField
@@ -31,4 +32,6 @@ class Verdict(models.Model):
         abstract = True
 
 
+# A verdict whose words are not one label of the project's list: several labels, an item's own option, or free text.
+LABEL_UNLISTED = Q(label__isnull=True, label_name__isnull=False)
 VERDICT_FIELDS = tuple(field.name for field in Verdict._meta.local_fields)

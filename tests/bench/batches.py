@@ -46,4 +46,4 @@ class Bench:
 
     def plan(self) -> None:
         """What a stratified split costs: reading ids, uids and labels, and dealing them."""
-        splits.deal(rows.identities(self.samples), splits.parse("0.8/0.1/0.1"), seed="0", stratify=True)
+        splits.deal(rows.identities(rows.walk(self.samples)), splits.parse("0.8/0.1/0.1"), seed="0", stratify=True)

@@ -109,13 +109,26 @@ def test_a_sample_that_lost_its_approval_is_not_read(texts):
     assert read(rows.pages(rows.walk_part(batch, 0))) == [f"text {number}" for number in (0, 1, 2, 3, 4, 7, 8, 9, 10)]
 
 
+def identified(*columns):
+    """(id, uid, label, …) of every sample, as a split is told of it."""
+    found = []
+    for ids, uids, labels, groups in rows.identities(rows.walk(Sample.objects.all()), *columns):
+        found += zip(ids.tolist(), map(bytes.decode, uids), labels, *groups, strict=True)
+    return found
+
+
 def test_identities_carry_the_label_of_labelled_types_only():
     labelled = make_sample()
     written = make_sample(make_project(task_type="TEXT_GENERATION", labels=["x"]), label="x")
-    assert list(rows.identities(Sample.objects.all())) == [
-        (labelled.pk, labelled.uid, "Positif"),
-        (written.pk, written.uid, None),
-    ]
+    assert identified() == [(labelled.pk, labelled.uid, "Positif"), (written.pk, written.uid, None)]
+
+
+@pytest.mark.parametrize("label", ["a\nb", 'say "non"', "a, b", "\\", "é\u2028", "null", " ", "1", ""])
+def test_a_label_is_told_to_a_split_to_the_letter(label):
+    sample = make_sample(make_project(labels=["x"]), label="x")
+    Sample.objects.update(label_name=label)
+    assert identified() == [(sample.pk, sample.uid, label)]
+    assert [row[:3] for row in identified("project")] == identified()
 
 
 def test_a_page_is_one_query(texts, django_assert_num_queries):

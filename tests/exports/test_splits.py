@@ -4,6 +4,7 @@ from collections import Counter
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,18 @@ from exports import splits
 from exports.errors import BadSplit
 
 EIGHT_ONE_ONE = splits.parse("0.8/0.1/0.1")
+
+
+def paged(found, size=7):
+    """Rows of (id, uid, label, groups…) as the reader hands them over, a few at a time."""
+    found = list(found)
+    for start in range(0, len(found), size):
+        ids, uids, labels, *groups = zip(*found[start : start + size], strict=True)
+        yield splits.Slim(numpy.array(ids, "i8"), [uid.encode() for uid in uids], labels, groups)
+
+
+def dealt_to(found, shares, **how):
+    return splits.deal(paged(found), shares, **how)
 
 
 @st.composite
@@ -156,29 +169,29 @@ rows = st.lists(
 
 @given(rows, ratios(), st.booleans(), st.randoms())
 def test_parts_are_disjoint_complete_and_the_same_in_any_order(found, shares, stratify, random):
-    dealt = splits.deal(found, shares, seed="7", stratify=stratify)
+    dealt = dealt_to(found, shares, seed="7", stratify=stratify)
     assert sorted(id for part in dealt for id in part) == sorted(id for id, *_ in found)
     assert tuple(map(len, dealt)) == splits.sizes(len(found), shares)
     assert all(list(part) == sorted(part) for part in dealt)
     shuffled = random.sample(found, len(found))
-    assert splits.deal(iter(shuffled), shares, seed="7", stratify=stratify) == dealt
+    assert dealt_to(iter(shuffled), shares, seed="7", stratify=stratify) == dealt
 
 
 def test_another_seed_deals_another_hand():
     found = [(id, f"{id:016x}", None) for id in range(1, 200)]
-    assert splits.deal(found, EIGHT_ONE_ONE, seed="0") != splits.deal(found, EIGHT_ONE_ONE, seed="1")
+    assert dealt_to(found, EIGHT_ONE_ONE, seed="0") != dealt_to(found, EIGHT_ONE_ONE, seed="1")
 
 
 def test_the_hand_is_known_and_must_never_change():
     """A release that dealt otherwise would move rows from test into train."""
     found = [(id, f"{id:016x}", None) for id in range(1, 21)]
-    train, val, test = splits.deal(found, EIGHT_ONE_ONE, seed="0")
+    train, val, test = dealt_to(found, EIGHT_ONE_ONE, seed="0")
     assert (list(val), list(test)) == ([8, 18], [4, 5])
 
 
 def test_every_label_keeps_its_share_in_every_part():
     found = [(id, f"{id:016x}", "rare" if id % 10 == 0 else "common") for id in range(1, 1001)]
-    dealt = splits.deal(found, EIGHT_ONE_ONE, seed="0", stratify=True)
+    dealt = dealt_to(found, EIGHT_ONE_ONE, seed="0", stratify=True)
     labels = {id: label for id, _, label in found}
     assert [Counter(labels[id] for id in part) for part in dealt] == [
         {"common": 720, "rare": 80},
@@ -204,7 +217,7 @@ grouped_rows = st.lists(
 
 
 def plan_of(found, shares=EIGHT_ONE_ONE, *, criteria=1, known_by_group=False, stratify=True, fixed=None):
-    collected = splits.Rows(iter(found), seed=SEED, criteria=criteria, known_by_group=known_by_group)
+    collected = splits.Rows(paged(found), seed=SEED, criteria=criteria, known_by_group=known_by_group)
     return splits.plan(collected, shares, stratify=stratify, fixed=fixed)
 
 

@@ -5,8 +5,10 @@ It can be told to misbehave: to answer with an error, before or after doing what
 
 import itertools
 import json
+import math
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +53,10 @@ class Shop:
         self.events: dict[str, list[dict[str, Any]]] = {}
         self.requests: list[tuple[str, Any]] = []
         self.faults: list[Fault] = []
+        self.says: Callable[[str], str] = lambda text: "Good"  # what a trained model answers to the user's turn
+        self.likely = 0.9
+        self.minds: set[str] = set()  # parameters of a chat that it refuses
+        self.thinks, self.thinking, self.most_thinking = 0.0, 0, 0  # seconds an answer takes; how many at once
         self.lock = threading.RLock()
         self.numbers = itertools.count(1)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"shop": self}))
@@ -132,6 +138,8 @@ class Shop:
     def answer(self, method, path, query, body, headers):
         if headers.get("Authorization") != f"Bearer {KEY}":
             raise Refusal(401, f"Incorrect API key provided: {headers.get('Authorization')}", "invalid_api_key")
+        if (method, path) == ("POST", f"{self.root}/chat/completions"):
+            return self.chat(body)
         with self.lock:
             words = [word for word in path.removeprefix(self.root).split("/") if word]
             match method, words:
@@ -146,6 +154,36 @@ class Shop:
                 case "GET", [("fine_tuning" | "fine-tunes"), *rest]:
                     return self.look(rest, query)
         raise Refusal(404, f"Invalid URL ({method} {path})")
+
+    def chat(self, body):
+        """A chat completion of a model that was trained here, with the log-probabilities of its tokens if asked."""
+        if strange := sorted(self.minds & body.keys()):
+            raise Refusal(400, f"Unsupported parameter: '{strange[0]}'", "unsupported_parameter", param=strange[0])
+        names = ("model_output_name",) if self.dialect == "together" else ("fine_tuned_model",)
+        if body["model"] not in [job.get(name) for job in self.jobs.values() for name in names]:
+            raise Refusal(404, f"The model `{body['model']}` does not exist", "model_not_found")
+        with self.lock:
+            self.thinking += 1
+            self.most_thinking = max(self.most_thinking, self.thinking)
+        time.sleep(self.thinks)
+        with self.lock:
+            self.thinking -= 1
+        text = self.says(body["messages"][-1]["content"])
+        if text == "(filtered)":
+            raise Refusal(400, "The content is not allowed", "content_filter")
+        tokens = [text[:3], text[3:]] if len(text) > 3 else [text]
+        choice = {
+            "index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}, "logprobs": None,
+        }  # fmt: skip
+        if body.get("logprobs"):
+            share = math.log(self.likely) / len(tokens)
+            told = [{"token": token, "logprob": share, "bytes": None, "top_logprobs": []} for token in tokens]
+            choice["logprobs"] = {"content": told, "refusal": None}
+        return {
+            "id": f"chatcmpl-{next(self.numbers)}", "object": "chat.completion", "created": int(time.time()),
+            "model": body["model"], "choices": [choice],
+            "usage": {"prompt_tokens": 9, "completion_tokens": len(tokens), "total_tokens": 9 + len(tokens)},
+        }  # fmt: skip
 
     def found(self, things, id):
         if id not in things:

@@ -1,5 +1,6 @@
 """Who is given which task next: the oldest that still needs him, and never more people than answers are needed."""
 
+import random
 from collections import Counter
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from labelhub.accounts.roles import Role
+from samples import assigning
 from samples.annotating import annotate
 from samples.assigning import release, take_next
 from samples.errors import InvalidValue, NotAllowed
@@ -153,29 +155,107 @@ def test_random_order_reaches_every_task_and_only_waiting_ones():
     assert seen == tasks
 
 
+def drawn(project, user, times, **asked):
+    """How often each task was given, when it is given back every time."""
+    counts = Counter()
+    for _ in range(times):
+        task = given(project, user, **asked)
+        counts[task.pk] += 1
+        release(task, user=user)
+    return counts
+
+
+def test_random_order_favours_no_task_even_after_a_gap(monkeypatch):
+    monkeypatch.setattr(assigning, "dice", random.Random(1))
+    project, other = make_project(), make_project()
+    first = [make_task(project) for _ in range(3)]
+    for _ in range(40):
+        make_task(other)  # the next one of ours comes after a gap of forty
+    after = make_task(project)
+    counts = drawn(project, make_member(project), 400, order="random")
+    assert set(counts) == {task.pk for task in [*first, after]}
+    assert all(60 < count < 145 for count in counts.values()), counts  # a hundred each, give or take
+
+
+def test_what_the_model_is_least_sure_about_comes_first_and_what_it_has_not_seen_last():
+    project = make_project(task_order="margin", random_share=0.0)
+    me, other = members(project, 2)
+    unseen = make_task(project)
+    sure, torn = make_task(project, margin=0.9), make_task(project, margin=0.1)
+    between = make_task(project, margin=0.4)
+    answer(between, other)  # VALIDATING by now
+    for expected in (torn, between, sure, unseen):
+        assert given(project, me) == expected
+        answer(expected, me)
+    assert given(project, me) is None
+
+
+def test_where_no_model_has_guessed_margin_is_age():
+    project = make_project(task_order="margin", random_share=0.0)
+    first, _ = make_task(project), make_task(project)
+    assert given(project, make_member(project)) == first
+
+
+def test_of_those_given_by_margin_the_project_s_share_is_drawn_at_random(monkeypatch):
+    monkeypatch.setattr(assigning, "dice", random.Random(7))
+    project = make_project(task_order="margin", random_share=0.2)
+    tasks = [make_task(project, margin=place / 50) for place in range(50)]
+    counts = drawn(project, make_member(project), 500)
+    others = 500 - counts[tasks[0].pk]
+    assert 70 <= others <= 130, "a fifth of them, give or take"
+    assert len(counts) > 35, "from all over the project"
+    project.random_share = 1.0
+    project.save()
+    assert drawn(project, make_member(project), 50)[tasks[0].pk] < 10
+
+
+def test_the_project_s_order_holds_where_nobody_asks_for_another():
+    project = make_project(random_share=0.0)
+    old, torn = make_task(project, margin=0.8), make_task(project, margin=0.1)
+    me = make_member(project)
+    for order, expected in (("age", old), ("margin", torn)):
+        project.task_order = order
+        project.save()
+        assert given(project, me) == expected
+        release(expected, user=me)
+    assert given(project, me, order="age") == old
+
+
+def test_by_margin_two_are_not_given_the_same_task_where_one_answer_is_enough():
+    project = make_project(validations_needed=1, task_order="margin", random_share=0.0)
+    sure, torn = make_task(project, margin=0.9), make_task(project, margin=0.1)
+    me, other, third = members(project, 3)
+    assert [given(project, me), given(project, other)] == [torn, sure]
+    assert given(project, third) is None
+    release(torn, user=me)
+    assert given(project, third) == torn
+
+
 def test_an_unknown_order_is_refused_with_the_known_ones():
     project = make_project()
-    with pytest.raises(InvalidValue, match="'newest'; it may be oldest or random"):
+    with pytest.raises(InvalidValue, match="'newest'; it may be age or margin or random"):
         take_next(project, user=make_superuser(), order="newest")
 
 
-def test_it_costs_the_same_however_many_tasks_wait(django_assert_num_queries):
-    project = make_project()
+@pytest.mark.parametrize(("order", "queries"), [("age", 9), ("margin", 9), ("random", 11)])
+def test_it_costs_the_same_however_many_tasks_wait(django_assert_num_queries, order, queries):
+    project = make_project(task_order=order, random_share=0.0)
     first = make_task(project)
     me, other = members(project, 2)
-    with django_assert_num_queries(9):  # two of them a savepoint's
+    Task.objects.update(margin=0.5)
+    with django_assert_num_queries(queries):  # two of them a savepoint's
         take_next(project, user=me)
     for _ in range(30):
-        make_annotation(make_task(project, status="VALIDATING"), me)
+        make_annotation(make_task(project, status="VALIDATING", margin=0.2), me)
     answer(first, me)
-    make_task(project)
-    with django_assert_num_queries(9):
+    make_task(project, margin=0.3)
+    with django_assert_num_queries(queries):
         assert take_next(project, user=me).task.status == "PENDING"
 
 
 @needs_two_connections
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("order", ["oldest", "random"])
+@pytest.mark.parametrize("order", ["age", "margin", "random"])
 def test_twelve_who_ask_at_once_share_the_tasks_without_asking_in_vain(order):
     project = make_project(validations_needed=2)
     for _ in range(5):

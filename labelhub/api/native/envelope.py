@@ -38,6 +38,8 @@ CODES: Codes = {
     export_errors.WrongState: 409,
     export_errors.NotReady: 409,
     export_errors.NotApproved: 409,
+    export_errors.NoCurve: 409,
+    export_errors.OutOfReach: 409,
     export_errors.AlreadyExported: 409,
     export_errors.AlreadyStarted: 409,
     export_errors.ProviderRefused: 502,

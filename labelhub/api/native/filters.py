@@ -16,7 +16,7 @@ from exports import formats, providers
 from exports.models import Batch, BatchItem, FineTune
 from labelhub.jobs.models import Job
 from samples import task_types
-from samples.models import Label, Project, Sample, Source, Task, TaskLabel
+from samples.models import Doubt, Label, Project, Sample, Source, Task, TaskLabel
 
 claims = BatchItem.objects.claims().filter(sample=OuterRef("pk"))
 
@@ -179,6 +179,13 @@ class PredictionFilters(HubFilters):
 
     def of_label(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(label__in=[label.pk for label in self.labels_called(name, value)])
+
+
+class DoubtFilters(HubFilters):
+    task = exact("task__uid", "The task's id.")
+    model = exact("model", "The model's name: project@version, or project@cross.")
+    state = several(Doubt.State.choices, "One or more states.", field="state")
+    trust_max = most("trust")
 
 
 class LabelFilters(HubFilters):

@@ -13,7 +13,7 @@ from exports import formats, providers
 from exports.models import Batch, FineTune, ModelVersion
 from labelhub.jobs.models import Job
 from samples import assigning, consensus, task_types
-from samples.models import Annotation, Label, Prediction, Project, Sample, Task
+from samples.models import Annotation, Doubt, Label, Prediction, Project, Sample, Task, TaskOrder
 from samples.models.datasets import name_rule
 
 MOST_IDS = 10_000
@@ -141,8 +141,8 @@ class ProjectRow(Row):
         model = Project
         fields = [
             "id", "name", "title", "description", "type", "locale", "guidelines", "validations_needed",
-            "consensus_rule", "consensus_threshold", "prompts", "labels", "role", "created_by", "created_at",
-            "updated_at",
+            "consensus_rule", "consensus_threshold", "task_order", "random_share", "shows_suggestions",
+            "prefill_model", "prefill_threshold", "prompts", "labels", "role", "created_by", "created_at", "updated_at",
         ]  # fmt: skip
 
     def get_role(self, project) -> str | None:
@@ -158,6 +158,11 @@ class ProjectFields(Form):
     consensus_rule = Word(consensus.choices, required=False)
     consensus_threshold = Share(required=False)
     prompts = Object(required=False)
+    task_order = Word(
+        TaskOrder.choices, required=False, help_text="Which task is given next where nobody asks otherwise."
+    )
+    random_share = Share(required=False, help_text="Of the tasks given by margin, the share drawn at random.")
+    shows_suggestions = Flag(required=False, help_text="Whether annotators see what a model guessed.")
 
 
 class NewProject(ProjectFields):
@@ -285,10 +290,23 @@ class CreatedTasks(serializers.Serializer):
 
 
 class AskNext(Form):
-    order = Word(list(assigning.ORDERS), default="oldest")
+    order = Word(list(assigning.ORDERS), required=False, help_text="Else the project's own order.")
     skip = serializers.ListField(
         child=Text(max_length=16), required=False, default=list, max_length=1000, help_text="Tasks passed over, by id."
     )
+
+
+class GuessedLabel(serializers.Serializer):
+    label: Any = serializers.CharField()  # a serializer has a `label` of its own
+    probability = serializers.FloatField(allow_null=True, help_text="Null where the model does not tell.")
+
+
+class SuggestionRow(serializers.Serializer):
+    """What a model guessed about a task: to look at, not to copy unseen."""
+
+    model = serializers.CharField()
+    guesses = GuessedLabel(many=True)
+    fills_in = serializers.BooleanField(help_text="Whether it is so sure that a form may begin with its answer.")
 
 
 class AssignedTask(serializers.Serializer):
@@ -297,6 +315,7 @@ class AssignedTask(serializers.Serializer):
     task = TaskRow()
     choices = serializers.ListField(child=serializers.CharField(), help_text="What an answer may be chosen from.")
     guidelines = serializers.CharField()
+    suggestion = SuggestionRow(allow_null=True)
     until = serializers.DateTimeField(help_text="Until when it is kept for the caller.")
 
 
@@ -308,12 +327,17 @@ class AnnotationRow(Row):
 
     class Meta:
         model = Annotation
-        fields = ["id", "task", "project", "annotator", "answer", "lead_time_ms", "created_at", "updated_at"]
+        fields = [
+            "id", "task", "project", "annotator", "answer", "lead_time_ms", "prefilled_by", "created_at", "updated_at",
+        ]  # fmt: skip
 
 
 class AnswerFields(Form):
     answer = Anything(help_text='As the task\'s type writes answers: {"label": "…"}, {"labels": […]}, {"text": "…"}.')
     lead_time_ms = Whole(required=False, min_value=0, max_value=LONGEST_LEAD_TIME_MS)
+    prefilled_by = Text(
+        required=False, max_length=200, help_text="The model whose guess stood in the form before it was touched."
+    )
 
 
 class NewAnnotation(AnswerFields):
@@ -522,6 +546,62 @@ class ModelRow(Row):
 
     def get_name(self, version) -> str:
         return str(version)
+
+
+class TaskChoice(TaskFilterBody):
+    """The same within one project."""
+
+    project = None  # type: ignore[assignment]  # DRF's way to leave out a field of the base
+
+
+class Predict(Form):
+    """Which tasks of the model's project: some by id, all that a filter finds, or those that wait for answers."""
+
+    ids = serializers.ListField(
+        child=serializers.RegexField(r"\A[0-9a-f]{16}\Z"), required=False, min_length=1, max_length=MOST_IDS
+    )
+    filter = TaskChoice(required=False)
+
+    def validate(self, asked):
+        if {"ids", "filter"} <= set(asked):
+            raise serializers.ValidationError("Say which tasks by ids or by a filter.")
+        return asked
+
+
+class Prefill(Form):
+    precision = Share(help_text="How many of its guesses must be right, as measured on held-out texts.")
+
+
+class Trusted(serializers.Serializer):
+    """How sure the model must be, and what that came to on held-out texts."""
+
+    threshold = serializers.FloatField()
+    coverage = serializers.FloatField(help_text="The share of texts it is so sure about.")
+    precision = serializers.FloatField(help_text="The share of these it was right about.")
+    seen = serializers.IntegerField(help_text="So many texts say so.")
+    low = serializers.FloatField(help_text="By chance the truth may lie between this …")
+    high = serializers.FloatField(help_text="… and this (95 %).")
+
+
+class DoubtRow(Row):
+    task = named("task.uid")
+    project = named("project.name")
+    content = serializers.CharField(source="task.content")
+    answer = Anything(help_text="What the model says, as the task's type writes answers.")
+    looked_at_by = person("looked_at_by")
+
+    class Meta:
+        model = Doubt
+        fields = [
+            "id", "task", "project", "model", "content", "verdict", "suggestion", "answer", "confidence", "trust",
+            "state", "looked_at_by", "looked_at", "created_at",
+        ]  # fmt: skip
+
+
+class LookForErrors(Form):
+    model = Whole(
+        required=False, min_value=1, help_text="A model's id; without it, models trained on four fifths judge the rest."
+    )
 
 
 class JobRow(Row):

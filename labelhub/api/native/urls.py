@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver
 from rest_framework.routers import SimpleRouter
 
-from .views import exports, jobs, samples
+from .views import doubts, exports, jobs, samples
 from .views.projects import LabelViews, ProjectViews
 from .views.tasks import AnnotationViews, PredictionViews, TaskViews
 
@@ -16,6 +16,7 @@ def paths(*, projects: type[ProjectViews], tasks: type[TaskViews]) -> list[URLPa
     router.register("tasks", tasks, basename="tasks")
     router.register("annotations", AnnotationViews, basename="annotations")
     router.register("predictions", PredictionViews, basename="predictions")
+    router.register("doubts", doubts.DoubtViews, basename="doubts")
     router.register("samples", samples.SampleViews, basename="samples")
     router.register("batches", exports.BatchViews, basename="batches")
     router.register("finetunes", exports.FineTuneViews, basename="finetunes")

@@ -144,7 +144,7 @@ def after(place: Place, tasks: QuerySet[Any], *, newest_first: bool) -> list[Que
 def with_answers(tasks: list[Task]) -> list[Task]:
     """Fetch the answers and guesses of `tasks` in one query each."""
     answers = Annotation.objects.order_by("updated_at", "pk")
-    guesses = Prediction.objects.select_related("label").order_by("-pk")
+    guesses = Prediction.objects.exclude(probability=None).select_related("label").order_by("-pk")
     prefetch_related_objects(tasks, Prefetch("annotations", answers), Prefetch("predictions", guesses))
     return tasks
 

@@ -1,4 +1,4 @@
-// The annotator's keyboard: 1-9 choose, Enter saves, S skips; and the time an answer took.
+// The annotator's keyboard: 1-9 choose, A takes the model's guess, Enter saves, S skips; and the time an answer took.
 (() => {
   const shown = performance.now();
 
@@ -30,6 +30,11 @@
         const choices = form.querySelectorAll("input[name=choice]");
         const choice = choices[Number(event.key) - 1];
         if (choice) choice.click();
+      } else if (!writing && !event.ctrlKey && event.key.toLowerCase() === "a") {
+        form.querySelectorAll("[data-suggested]").forEach((choice) => {
+          if (choice.matches("option")) choice.selected = true;
+          else choice.checked = true;
+        });
       } else if (!writing && !event.ctrlKey && event.key.toLowerCase() === "s") {
         press("skip");
       }

@@ -23,7 +23,7 @@ from exports.models import Batch, FineTune, ModelVersion
 from labelhub.accounts.keys import create_key
 from labelhub.jobs.models import Job
 from labelhub.wsgi import application
-from samples.models import Annotation, Label, Prediction, Project, Sample, Task
+from samples.models import Annotation, Doubt, Label, Prediction, Project, Sample, Task
 from tests.factories import make_member, make_project, make_superuser, make_task
 from tests.world import fill
 
@@ -67,6 +67,7 @@ def world(db, kept_connection):
             "/tasks/": Task.objects.order_by("-pk").values_list("uid", flat=True),
             "/annotations/": Annotation.objects.values_list("pk", flat=True),
             "/predictions/": Prediction.objects.values_list("pk", flat=True),
+            "/doubts/": Doubt.objects.values_list("pk", flat=True),
             "/samples/": Sample.objects.values_list("uid", flat=True),
             "/batches/": Batch.objects.values_list("uuid", flat=True),
             "/finetunes/": FineTune.objects.values_list("uuid", flat=True),

@@ -10,9 +10,9 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from exports import batching, finetuning, versions
+from exports import batching, finetuning, predicting, trusting, versions
 from exports.downloads import download
-from exports.errors import AlreadyExported, NotApproved, NotReady
+from exports.errors import AlreadyExported, NotApproved, NotReady, UnknownTasks
 from exports.models import Batch, FineTune, ModelVersion
 from labelhub.accounts.roles import Power
 from labelhub.api.native import filters, serializers
@@ -23,6 +23,8 @@ from labelhub.fields import dump_json
 from samples.models import Project, Sample, Task
 from samples.models.samples import SampleQuerySet
 from samples.permissions import require
+
+from .jobs import cancelled, started
 
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 IDS_NAMED = 20
@@ -172,10 +174,6 @@ def listed(uids: list[str]) -> str:
     return f"samples {', '.join(uids[:IDS_NAMED])}{more}"
 
 
-def cancelled(done: bool) -> Response:
-    return Response(serializers.Cancelled({"cancelled": done}).data)
-
-
 class FineTuneViews(ListRows, ShowRow, NativeViews):
     tag = "finetunes"
     joined = FineTune.objects.select_related("batch__project", "job", "created_by")
@@ -216,7 +214,9 @@ TAG = OpenApiParameter("tag", str, OpenApiParameter.PATH, pattern=r"[A-Za-z0-9\-
 
 class ModelViews(ListRows, ShowRow, NativeViews):
     tag = "models"
-    joined = ModelVersion.objects.select_related("project", "dataset", "finetune").prefetch_related("tags")
+    joined = ModelVersion.objects.select_related(
+        "project", "dataset", "finetune__batch__project", "finetune__account"
+    ).prefetch_related("tags")
     serializer_class = serializers.ModelRow
     filterset_class = filters.ModelFilters
     lookup_value_regex = "[0-9]{1,18}"
@@ -235,4 +235,49 @@ class ModelViews(ListRows, ShowRow, NativeViews):
     def untag(self, request, pk, tag):
         """Take the tag off."""
         versions.untag(self.get_object(), tag, by=request.user)
+        return Response(status=204)
+
+    @extend_schema(request=serializers.Predict, responses={202: serializers.JobRow})
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def predict(self, request, pk):
+        """Let this model guess the labels of tasks of its project; the answer is the job that does it.
+
+        Without a choice, the tasks that still wait for answers. What it has guessed before, it may guess again: nothing
+        changes, and a model at a provider is not paid twice. The job's result counts what came of it.
+        """
+        version = self.get_object()
+        asked = self.read(serializers.Predict)
+        tasks: Any = Task.objects.visible_to(request.user).filter(project=version.project)
+        if "ids" in asked:
+            if unknown := sorted(
+                set(asked["ids"]) - set(tasks.filter(uid__in=asked["ids"]).values_list("uid", flat=True))
+            ):
+                raise UnknownTasks(f"no tasks of {version.project.name}: {', '.join(unknown[:IDS_NAMED])}", ids=unknown)
+            tasks = tasks.filter(uid__in=asked["ids"])
+        elif "filter" in asked:
+            wanted = asked["filter"] | {"project": version.project.name}
+            tasks = filters.found_by(filters.TaskFilters, wanted, tasks, request)
+        else:
+            tasks = tasks.open()
+        selection = {name: value if len(value) <= IDS_KEPT else {"count": len(value)} for name, value in asked.items()}
+        return started(predicting.ask(version, tasks, by=request.user, selection=selection).job)
+
+    @extend_schema(request=serializers.Prefill, responses=serializers.Trusted)
+    @action(detail=True, methods=["put"])
+    def prefill(self, request, pk):
+        """Let forms begin with this model's answer, where it is so sure that as many as `precision` of them are right.
+
+        How sure that is, is read off its held-out curve; without a curve, or where it is never so right, it is refused.
+        """
+        version = self.get_object()
+        asked = self.read(serializers.Prefill)
+        trust = trusting.fill_in(version, precision=asked["precision"], by=request.user)
+        return Response(serializers.Trusted(trust).data)
+
+    @extend_schema(responses={204: None})
+    @prefill.mapping.delete
+    def leave_empty(self, request, pk):
+        """Let forms begin empty again."""
+        trusting.leave_empty(self.get_object().project, by=request.user)
         return Response(status=204)

@@ -1,14 +1,24 @@
 """Background work: how far it is, what came of it, and a way to stop it."""
 
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.response import Response
 
 from labelhub.api.native import filters, serializers
 from labelhub.api.native.envelope import ListRows, NativeViews, ShowRow
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 
-from .exports import cancelled
+
+def started(job: Job) -> Response:
+    """202: `job` does it, and its address says how far it is."""
+    data = serializers.JobRow(job).data
+    return Response(data, status=202, headers={"Location": reverse("jobs-detail", args=[job.pk])})
+
+
+def cancelled(done: bool) -> Response:
+    return Response(serializers.Cancelled({"cancelled": done}).data)
 
 
 class JobViews(ListRows, ShowRow, NativeViews):

@@ -13,6 +13,8 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
+from exports import doubting
+from exports.models import ModelVersion
 from labelhub.accounts.models import User
 from labelhub.accounts.roles import Power
 from labelhub.api.native import filters, serializers
@@ -22,7 +24,7 @@ from labelhub.api.wire import JSONBody
 from labelhub.facts import Fact
 from labelhub.fields import dump_json
 from labelhub.jobs import queue
-from samples import assigning
+from samples import assigning, suggesting
 from samples.errors import InvalidValue
 from samples.intake import uploads
 from samples.labels import delete_label, move_label, recolour_label, rename_label
@@ -30,6 +32,8 @@ from samples.models import Label, Membership, Project, Task
 from samples.permissions import require
 from samples.projects import add_labels, create_project, update_project
 from samples.removal import delete_project
+
+from .jobs import started
 
 NAME = r"[A-Za-z0-9\-_.]{1,1024}"
 CONTENTS = OpenApiParameter("contents", bool, description="true: with its sources, tasks and answers.")
@@ -95,8 +99,24 @@ class ProjectViews(ListRows, ShowRow, NativeViews):
         asked = self.read(serializers.Upload)
         params = {"project": project.pk, **kept(asked, project, by=request.user)}
         job = queue.submit("samples.import_file", params, by=request.user)
-        data = serializers.JobRow(job).data
-        return Response(data, status=202, headers={"Location": reverse("jobs-detail", args=[job.pk])})
+        return started(job)
+
+    @extend_schema(request=serializers.LookForErrors, responses={202: serializers.JobRow}, tags=["doubts"])
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def doubts(self, request, name):
+        """Look for label errors among the settled tasks; the answer is the job that does it.
+
+        Each is judged by a model that has not learnt from it. What comes out are doubts, the surest first.
+        """
+        project = self.project(name, Power.REVIEW)
+        asked = self.read(serializers.LookForErrors)
+        version = None
+        if "model" in asked:
+            version = self.lookup(
+                ModelVersion.objects.filter(project=project).select_related("project", "finetune"), pk=asked["model"]
+            )
+        return started(doubting.look(project, by=request.user, version=version))
 
     @extend_schema(request=serializers.AskNext, responses={200: serializers.AssignedTask, 204: None})
     @action(detail=True, methods=["post"], url_path="tasks/next", url_name="next-task")
@@ -108,16 +128,28 @@ class ProjectViews(ListRows, ShowRow, NativeViews):
         project = self.project(name)
         asked = self.read(serializers.AskNext)
         passed = Task.objects.filter(project=project, uid__in=asked["skip"]).values_list("pk", flat=True)
-        assignment = assigning.take_next(project, user=request.user, order=asked["order"], skipping=list(passed))
+        assignment = assigning.take_next(project, user=request.user, order=asked.get("order"), skipping=list(passed))
         if assignment is None:
             return Response(status=204)
         told = {
             "task": assignment.task,
             "choices": assignment.task.choices,
             "guidelines": project.guidelines,
+            "suggestion": suggested(assignment.task),
             "until": assignment.until,
         }
         return Response(serializers.AssignedTask(told).data)
+
+
+def suggested(task: Task) -> dict[str, Any] | None:
+    found = suggesting.suggestion_for(task)
+    if found is None:
+        return None
+    return {
+        "model": found.model,
+        "guesses": [{"label": label, "probability": chance} for label, chance in found.guesses],
+        "fills_in": found.fills_in,
+    }
 
 
 def kept(asked: dict[str, Any], project: Project, *, by) -> dict[str, Any]:

@@ -93,10 +93,15 @@ def answered(view: NativeViews, task: Task, asked) -> Response:
     with transaction.atomic():
         settling.lock(task)
         known = Annotation.objects.filter(task=task, annotator=user).exists()
-        annotation = annotate(task, by=user, answer=asked["answer"], lead_time_ms=asked.get("lead_time_ms"))
+        annotation = annotate(task, by=user, **asked_in(asked))
     location = reverse("annotations-detail", args=[annotation.pk])
     data = serializers.AnnotationRow(annotation).data
     return Response(data, status=200 if known else 201, headers={"Location": location})
+
+
+def asked_in(asked) -> dict[str, Any]:
+    """What a body says of an answer, in the words of `annotate`."""
+    return {name: asked[name] for name in ("answer", "lead_time_ms", "prefilled_by") if name in asked}
 
 
 class AnnotationViews(ListRows, ShowRow, NativeViews):
@@ -134,7 +139,7 @@ class AnnotationViews(ListRows, ShowRow, NativeViews):
             annotation = self.own()
             settling.lock(annotation.task)
             self.check_unchanged(annotation)
-            annotate(annotation.task, by=request.user, answer=asked["answer"], lead_time_ms=asked.get("lead_time_ms"))
+            annotate(annotation.task, by=request.user, **asked_in(asked))
         return self.shown(annotation)
 
     @extend_schema(responses={204: None})
