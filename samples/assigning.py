@@ -67,7 +67,7 @@ def _count(rows):
 @transaction.atomic
 def _lend(waiting, pk, *, user):
     """Write the assignment of task `pk`, if under its lock it is still among those `waiting`; else None."""
-    Task.objects.select_for_update().filter(pk=pk).values_list("pk").first()
+    Task.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk").first()
     task = waiting.filter(pk=pk).select_related("project", "source").first()  # a new look: others may have come first
     if task is None:
         return None

@@ -95,8 +95,12 @@ def decide(task: Task, *, by, answer: Any, reason: str = "") -> Sample:
 
 
 def lock(task: Task) -> None:
-    """Hold the row of `task` until the transaction ends, and read it again: whoever answers or decides waits here."""
-    task.refresh_from_db(from_queryset=Task.objects.select_for_update())
+    """Hold the row of `task` until the transaction ends, and read it again: whoever answers or decides waits here.
+
+    Its key stays free (`no_key`, as for every row locked here that others point to): PostgreSQL checks references at the
+    end of a transaction, and who then waits for the row, holding others, is how deadlocks begin.
+    """
+    task.refresh_from_db(from_queryset=Task.objects.select_for_update(no_key=True))
 
 
 def overrule(task: Task, *, by, answer: Any, action: str, reason: str = "") -> None:
@@ -237,7 +241,7 @@ def _records(tasks: QuerySet[Task], *, but: Task | None = None) -> Records:
 def _count(pks: Collection[int], *, records: Records, by=None) -> Settled:
     """Count the answers to the tasks `pks`, write what changed, and bring their samples into line."""
     tasks = list(
-        Task.objects.select_for_update()
+        Task.objects.select_for_update(no_key=True)
         .filter(pk__in=Ids(pks), decided_by=None)
         .defer("content", "metadata")
         .order_by("pk")
