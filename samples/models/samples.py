@@ -62,6 +62,7 @@ class Sample(Verdict):
     class Meta:
         ordering = ["id"]
         constraints = [
+            models.UniqueConstraint(fields=["uid"], name="sample_uid_once"),
             models.CheckConstraint(
                 condition=Q(status__in=["PENDING", "APPROVED", "REJECTED"]), name="sample_status_known"
             ),

@@ -3,16 +3,14 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db.models import QuerySet
-from django.db.models.expressions import RawSQL
 from rest_framework.exceptions import APIException
 from rest_framework.pagination import BasePagination
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
+
+from labelhub.setwise import first_keys
 
 DEFAULT_LIMIT, MOST = 50, 200
 OLDEST, NEWEST = "oldest", "newest"
@@ -109,23 +107,3 @@ def key_of(cursor: str) -> int:
     if not (found := re.fullmatch(rb"after:([0-9]{1,18})", text)):
         raise BadPage("The cursor is not one that this server gave out.")
     return int(found[1])
-
-
-def first_keys(parts: Sequence[QuerySet[Any]], limit: int, *, key: str) -> RawSQL:
-    """The first `limit` primary keys of all `parts`, each of which is ordered by `key` and read no further than that.
-
-    The parts stand in brackets of their own: SQLite allows no LIMIT directly inside a UNION.
-    """
-    heads: list[str] = []
-    params: list[Any] = []
-    for part in parts:
-        try:
-            sql, values = part.values_list("pk")[:limit].query.sql_with_params()
-        except EmptyResultSet:  # Django knows that nothing matches
-            continue
-        heads.append(f"SELECT * FROM ({sql}) AS part{len(heads)}")
-        params += values
-    if not heads:
-        return RawSQL("SELECT NULL WHERE 1 = 0", [])
-    direction = "DESC" if key.startswith("-") else "ASC"
-    return RawSQL(f"SELECT * FROM ({' UNION ALL '.join(heads)}) AS heads ORDER BY 1 {direction} LIMIT {limit}", params)
