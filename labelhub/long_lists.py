@@ -14,6 +14,7 @@ from typing import Any
 from django.contrib.admin.utils import build_q_object_from_lookup_parameters
 from django.core.paginator import Paginator
 from django.db.models import Max, Min, QuerySet
+from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
 from labelhub.setwise import first_keys
@@ -30,6 +31,20 @@ class MoreThan(int):
 
     def __str__(self):
         return f"more than {int(self):,}"
+
+
+def counted(rows: QuerySet) -> int:
+    """How many `rows` there are, up to MOST; the index they are found by is read no further."""
+    number = rows.order_by()[: MOST + 1].count()
+    return MoreThan(MOST) if number > MOST else number
+
+
+class FirstPages(Paginator):
+    """Numbered pages of the first MOST rows: for work that goes on from the front."""
+
+    @cached_property
+    def count(self):
+        return min(MOST, counted(self.object_list))  # type: ignore[arg-type]
 
 
 class ByKey(Paginator):
@@ -60,7 +75,7 @@ class LongChangeList(ChangeList):
 
     def get_results(self, request):
         by_index = self.by_index(request)
-        self.is_long = by_index.order_by()[: MOST + 1].count() > MOST
+        self.is_long = isinstance(counted(by_index), MoreThan)
         if not self.is_long:
             return super().get_results(request)
         self.result_count, self.full_result_count = MoreThan(MOST), None
@@ -76,11 +91,12 @@ class LongChangeList(ChangeList):
 
     def by_index(self, request) -> QuerySet:
         """The rows under those of the filters that an index answers, and under a search that named a row."""
-        named = self.model_admin.named(self.root_queryset, self.query)
+        named = self.model_admin.named(self.root_queryset, self.query) if self.query else None
         rows = self.root_queryset if named is None else named
         for spec in self.filter_specs:
             if self.is_indexed(spec.expected_parameters()):
-                rows = spec.queryset(request, rows) or rows
+                narrowed = spec.queryset(request, rows)
+                rows = rows if narrowed is None else narrowed
         lookups = {name: value for name, value in self.other_lookups.items() if self.is_indexed([name])}
         self.is_found = not (self.query and named is None) and self.is_indexed(self.get_filters_params())
         return rows.filter(build_q_object_from_lookup_parameters(lookups))
@@ -146,15 +162,15 @@ class LongChangeList(ChangeList):
         rows = self.queryset.order_by("-pk" if falling else "pk").values_list("pk", flat=True)
         while (at > end) if falling else (at < end):
             began = perf_counter()
-            if began > until:
-                return keys, at
             span = {"pk__lt": at, "pk__gte": at - step} if falling else {"pk__gt": at, "pk__lte": at + step}
             keys += rows.filter(**span)[: self.list_per_page + 1 - len(keys)]
             if len(keys) > self.list_per_page:
                 return keys, None
             at += -step if falling else step
-            took = perf_counter() - began
-            step = max(FIRST_STEP, min(LONGEST_STEP, 4 * step, int(step * (until - perf_counter()) / max(took, 1e-6))))
+            left, took = until - perf_counter(), perf_counter() - began
+            if left < 0 and ((at > end) if falling else (at < end)):
+                return keys, at
+            step = max(FIRST_STEP, min(LONGEST_STEP, 4 * step, int(step * left / max(took, 1e-6))))
         return keys, None
 
 
@@ -173,7 +189,7 @@ class LongList:
         return None
 
     def get_search_results(self, request, queryset, search_term):
-        named = self.named(queryset, search_term)
+        named = self.named(queryset, search_term) if search_term else None
         if named is not None:
             return named, False
         return super().get_search_results(request, queryset, search_term)  # type: ignore[misc]

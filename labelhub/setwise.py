@@ -143,7 +143,7 @@ def insert_rows(
                     copy.write(piece)
         else:
             marks = ", ".join(["%s"] * len(columns))
-            cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", ((*values, *tail) for values in ready()))
+            cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", ((*values, *tail) for values in ready()))  # type: ignore[arg-type]
 
 
 def _copied(values: Iterable[Any]) -> list[str]:

@@ -76,6 +76,10 @@ class Sample(Verdict):
         ]
         indexes = [
             models.Index(fields=["project", "status", "id"], name="sample_by_status"),
+            # The review queue, the least certain first; who has been reviewed leaves it.
+            models.Index(
+                fields=["project", "confidence", "id"], name="sample_to_review", condition=Q(status="PENDING")
+            ),
             # Partial: a sample that waits for review is not written into it.
             models.Index(fields=["reviewed_by"], name="sample_by_reviewer", condition=Q(reviewed_by__isnull=False)),
         ]
