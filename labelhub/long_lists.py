@@ -61,6 +61,7 @@ class LongChangeList(ChangeList):
     """A list that grows without end, of a model admin that is a LongList."""
 
     is_long = False
+    queryset: QuerySet
 
     def get_filters(self, request):
         found = super().get_filters(request)
