@@ -61,6 +61,7 @@ class LongChangeList(ChangeList):
     """A list that grows without end, of a model admin that is a LongList."""
 
     is_long = False
+    queryset: QuerySet
 
     def get_filters(self, request):
         found = super().get_filters(request)
@@ -78,7 +79,7 @@ class LongChangeList(ChangeList):
         self.is_long = isinstance(counted(by_index), MoreThan)
         if not self.is_long:
             return super().get_results(request)
-        self.result_count, self.full_result_count = MoreThan(MOST), None
+        self.result_count = self.full_result_count = MoreThan(MOST)
         self.show_full_result_count, self.show_admin_actions = False, True
         self.can_show_all, self.multi_page = False, True
         self.paginator = ByKey(self.queryset, self.list_per_page)
@@ -97,6 +98,10 @@ class LongChangeList(ChangeList):
             if self.is_indexed(spec.expected_parameters()):
                 narrowed = spec.queryset(request, rows)
                 rows = rows if narrowed is None else narrowed
+        if self.model_admin.states and self.asked("status") and not self.asked("project"):
+            projects = self.model_admin.projects(request)  # all there are to see: the index begins with them
+            if len(projects) <= MOST_PARTS:
+                rows, self.queryset = (some.filter(project__in=projects) for some in (rows, self.queryset))
         lookups = {name: value for name, value in self.other_lookups.items() if self.is_indexed([name])}
         self.is_found = not (self.query and named is None) and self.is_indexed(self.get_filters_params())
         return rows.filter(build_q_object_from_lookup_parameters(lookups))
