@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelhub.api.heads import MOST
+from labelhub.heads import MOST
 from labelhub.api.uipath.comments import MOMENTS, after
 from labelhub.api.uipath.cursors import Place, place_of, token_of
 from samples.models import Project, Source, Task
