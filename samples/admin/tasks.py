@@ -115,6 +115,7 @@ class TaskAdmin(ReadOnly, ScopedAdmin):
         ("statistics__language", FieldTextFilter),
         ("statistics__word_number", RangeNumericFilter),
         ("statistics__flagged_word_ratio", RangeNumericFilter),
+        ("statistics__bits_per_byte", RangeNumericFilter),
         ("created_at", RangeDateTimeFilter),
     ]
     search_fields = ["content", "=external_id", "=uid"]
@@ -194,6 +195,8 @@ class TaskAdmin(ReadOnly, ScopedAdmin):
         parts += [f"{percent(share)} {what}" for what, share in shares.items()]
         if told.language:
             parts.append(f"language {told.language} ({percent(told.language_probability)})")
+        if told.bits_per_byte is not None:
+            parts.append(f"surprise {told.bits_per_byte:.2f} bits a byte (perplexity {told.perplexity:,.0f})")
         return ", ".join(parts)
 
     @display(description="Image")
