@@ -63,12 +63,12 @@ def tell_perplexities(project: int, *, told: Told | None = None) -> int:
     the first so many texts of a locale make the same ones again. May be stopped and run again.
     """
     texts = Task.objects.filter(project=project, type__in=text_types()).order_by()
-    due = {}
+    due: dict[tuple[str, int], list[tuple[int, str]]] = {}
     for locale, count in texts.values_list("locale").annotate(count=Count("pk")).order_by("locale"):
         if among := perplexity.tier(count):
             mine = TextStatistics.objects.filter(task__in=texts.filter(locale=locale))
-            untold = mine.filter(Q(told_among=None) | Q(told_among__lt=among) | Q(told_among__gt=among))
-            due[locale, among] = list(untold.order_by("task").values_list("task", "task__uid"))
+            rows = mine.filter(Q(told_among=None) | Q(told_among__lt=among) | Q(told_among__gt=among))
+            due[locale, among] = list(rows.order_by("task").values_list("task", "task__uid"))
     done, total = 0, sum(map(len, due.values()))
     for (locale, among), untold in due.items():
         if not untold:

@@ -1,8 +1,8 @@
 """How surprising a text is to a model of the texts it came with. Pure.
 
 The model is Witten and Bell's interpolation (1991, "The zero-frequency problem", method C) of character n-grams, from
-four characters down to any code point being as likely as any other, so that the chances of all that may follow a
-context make 1. A text is only told by a model that has not read it: texts are dealt into five folds by a hash of their
+four characters down to all that were read being alike, and what was never read being one more of them: so the chances
+of all that may follow a context make 1. A text is only told by a model that has not read it: texts are dealt into five folds by a hash of their
 key, and each fold has a model of the other four.
 
 Two units. Bits a byte of UTF-8 compares texts of any script, lower being less surprising; perplexity, 2 to the bits a
@@ -27,7 +27,6 @@ MOST_LEARNT = 40_000  # characters of each fold: a model of Chinese stays below 
 MOST_TOLD = 10_000  # characters of one text that are looked at to tell it
 
 START = "\x02" * (ORDER - 1)  # what stands before the first character
-CODE_POINTS = 0x110000
 
 
 class Surprise(NamedTuple):
@@ -45,7 +44,8 @@ class Model:
             for order, grams in enumerate(counted):
                 first = len(START) - order
                 grams.update([padded[at : at + order + 1] for at in range(first, first + len(text))])
-        chances: dict[str, float] = {"": 1 / CODE_POINTS}
+        self._anything = log2(len(counted[0]) + 1)  # bits of any character at all, one that was never read among them
+        chances: dict[str, float] = {"": 2**-self._anything}
         fallback: dict[str, float] = {}
         for order, grams in enumerate(counted):
             seen, kinds = Counter[str](), Counter[str]()
@@ -70,7 +70,7 @@ class Model:
             grams = [gram for gram, bits in zip(grams, known, strict=True) if bits is None]
             total += sum(map(self._fallback.get, [gram[:-1] for gram in grams], repeat(0.0)))
             grams = [gram[1:] for gram in grams]
-        return total + len(grams) * log2(CODE_POINTS)
+        return total + len(grams) * self._anything
 
     def surprise(self, text: str) -> Surprise | None:
         """How surprising `text` is; nothing for an empty one."""
