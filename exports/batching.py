@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet, Value
 from django.utils import timezone
 
@@ -270,23 +270,31 @@ def _take(approved, shape, ids, batch):
     if number := left_out.count():
         batch.warnings = [files.left_out(shape, number, left_out)]
     in_order = free.filter(fits).order_by("pk")
-    batch.sample_count = insert_select(
-        BatchItem,
-        in_order,
-        {
-            "batch": Value(batch.pk),
-            "sample": "pk",
-            "split": Value(Split.WHOLE if batch.ratios is None else Split.TRAIN),
-            "is_claim": Value(not batch.allows_reexport),
-        },
-        ignore_conflicts=True,
-    )
+    columns = {
+        "batch": Value(batch.pk),
+        "sample": "pk",
+        "split": Value(Split.WHOLE if batch.ratios is None else Split.TRAIN),
+        "is_claim": Value(not batch.allows_reexport),
+    }
+    batch.sample_count = _insert_items(in_order, columns, are_free=ids is None)
     if ids is not None and batch.sample_count < len(set(ids)):
         raise _missing(set(ids), free, batch)
     if not batch.sample_count and batch.warnings:
         raise NoneFits(f"{files.holds(shape)}; none of what was selected is", takes=files.taken(shape))
     if not batch.sample_count:
         raise EmptyBatch("nothing to export: no approved sample that no other batch carries was selected")
+
+
+def _insert_items(samples, columns, *, are_free):
+    """One item for each of `samples` that nobody has; `are_free`: nobody had any when the statement began.
+
+    To look out for others costs PostgreSQL half as much again, so those that were free are claimed as if nobody else
+    were there; should somebody take one at this very moment, all is done again with care.
+    """
+    if are_free:
+        with suppress(IntegrityError), transaction.atomic():
+            return insert_select(BatchItem, samples, columns)
+    return insert_select(BatchItem, samples, columns, ignore_conflicts=True)
 
 
 def _missing(ids, found, batch):

@@ -1,14 +1,18 @@
 """What the ORM lacks for a hundred thousand rows at once: INSERT … SELECT, plain tuples in bulk, an UPDATE row by row, ids."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, models, router
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Cast
+
+COPIED_LINES = 200  # in one piece on their way to PostgreSQL
 
 
 def insert_select(
@@ -121,7 +125,7 @@ def insert_rows(
 
     def ready():
         for row in rows:
-            values = [*row, *tail]
+            values = list(row)
             for place, change in changes:
                 if values[place] is not None:
                     values[place] = change(values[place])
@@ -132,11 +136,38 @@ def insert_rows(
     target = f"{quote(model._meta.db_table)} ({', '.join(columns)})"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            end = "".join(f"\t{value}" for value in _copied(tail)) + "\n"
+            lines = ("\t".join(_copied(values)) + end for values in ready())
             with cursor.copy(f"COPY {target} FROM STDIN") as copy:
-                for values in ready():
-                    copy.write_row(values)
+                while piece := "".join(islice(lines, COPIED_LINES)):
+                    copy.write(piece)
         else:
-            cursor.executemany(f"INSERT INTO {target} VALUES ({', '.join(['%s'] * len(columns))})", ready())
+            marks = ", ".join(["%s"] * len(columns))
+            cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", ((*values, *tail) for values in ready()))  # type: ignore[arg-type]
+
+
+def _copied(values: Iterable[Any]) -> list[str]:
+    """A row's values as COPY reads them. (psycopg's write_row looks for the way to write each anew: thrice the time.)"""
+    return [COPIED.get(type(value), _copied_text)(value) for value in values]
+
+
+def _copied_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"COPY has not been taught to write a {type(value).__name__}")
+    for plain, escaped in COPY_ESCAPES:
+        if plain in value:
+            value = value.replace(plain, escaped)
+    return value
+
+
+COPY_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))  # the backslash first
+COPIED: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: r"\N",
+    int: str,
+    float: repr,
+    bool: str,
+    datetime: str,
+}
 
 
 def take_stock(model: type[models.Model]) -> None:
@@ -161,7 +192,9 @@ def new_ids(model: type[models.Model], count: int) -> Sequence[int]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
-                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)", [table, column, count]
+                # In brackets the sequence is looked up once, and not for every number.
+                "SELECT nextval((SELECT pg_get_serial_sequence(%s, %s)::regclass)) FROM generate_series(1, %s)",
+                [table, column, count],
             )
             return sorted(pk for (pk,) in cursor.fetchall())
         quote = connection.ops.quote_name

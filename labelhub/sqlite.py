@@ -3,6 +3,9 @@
 import _sqlite3
 import ctypes
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 MEMSTATUS = 9  # SQLITE_CONFIG_MEMSTATUS, https://sqlite.org/c3ref/c_config_covering_index_scan.html
 
@@ -28,3 +31,22 @@ def let_threads_run() -> bool:
     except (OSError, AttributeError):  # an SQLite that is part of the interpreter and shows nothing of itself
         return False
     return done
+
+
+_turn = threading.Lock()
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Around a transaction that many threads begin at once: on SQLite one of this process begins, the others stand in line.
+
+    SQLite itself keeps no line: who finds the one writer's place taken sleeps and looks again, and may find it taken for
+    longer than it is ready to wait. Elsewhere, and inside a transaction, nobody waits here.
+    """
+    from django.db import connection  # not before there are settings, which import this module
+
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
+        yield
+    else:
+        with _turn:
+            yield

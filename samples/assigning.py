@@ -30,8 +30,9 @@ def take_next(project: Project, *, user, order: str | None = None, skipping: Col
     mine = Assignment.objects.filter(annotator=user, task__project=project)
     mine.filter(until__lte=timezone.now()).delete()
     waiting = waiting_for(user, project=project, skipping=skipping)
-    held = mine.filter(task__in=waiting.filter(assignments__annotator=user).values("pk"))
-    pk = held.values_list("task_id", flat=True).first()
+    # First which he holds, few, then whether they wait: in one query SQLite looks through every task of the project.
+    held = list(mine.values_list("task_id", flat=True))
+    pk = waiting.filter(pk__in=held).values_list("pk", flat=True).first() if held else None
     while pk is not None or (pk := pick(waiting, project)) is not None:
         if assignment := _lend(waiting, pk, user=user):
             return assignment
@@ -67,7 +68,7 @@ def _count(rows):
 @transaction.atomic
 def _lend(waiting, pk, *, user):
     """Write the assignment of task `pk`, if under its lock it is still among those `waiting`; else None."""
-    Task.objects.select_for_update().filter(pk=pk).values_list("pk").first()
+    Task.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk").first()
     task = waiting.filter(pk=pk).select_related("project", "source").first()  # a new look: others may have come first
     if task is None:
         return None
@@ -83,6 +84,7 @@ def _lend(waiting, pk, *, user):
 
 dice = random.Random()  # what is drawn at random; a test may seed it
 DRAWN = 64  # places tried at once for a task that waits
+LOOKED_AT = 8  # of those that hold an open one: it may be lent to others, or answered by the one who asks
 
 
 def by_age(waiting: QuerySet[Task], project: Project, *, last: bool = False) -> int | None:
@@ -106,9 +108,12 @@ def at_random(waiting: QuerySet[Task], project: Project) -> int | None:
     if first is None or last is None:
         return None
     drawn = [dice.randint(first, last) for _ in range(DRAWN)]
-    found = set(waiting.filter(pk__in=drawn).order_by().values_list("pk", flat=True))
-    hit = next((pk for pk in drawn if pk in found), None)
-    return by_age(waiting.filter(pk__gte=drawn[0]), project) if hit is None else hit
+    # By their keys alone, and then one by one: asked for both at once, SQLite walks through the project instead.
+    places = dict(Task.objects.filter(pk__in=drawn, status__in=OPEN).order_by().values_list("pk", "project"))
+    for pk in [pk for pk in drawn if places.get(pk) == project.pk][:LOOKED_AT]:
+        if waiting.filter(pk=pk).exists():
+            return pk
+    return by_age(waiting.filter(pk__gte=drawn[0]), project)
 
 
 def by_margin(waiting: QuerySet[Task], project: Project) -> int | None:

@@ -62,7 +62,9 @@ def update_dataset(
 @transaction.atomic
 def amend_properties(dataset: Dataset, change: Callable[[dict[str, Any]], None]) -> Dataset:
     """Let `change` alter the properties of `dataset`, read afresh under a lock: of two at once, neither loses."""
-    dataset.refresh_from_db(from_queryset=Dataset.objects.select_for_update(of=("self",)).select_related("project"))
+    dataset.refresh_from_db(
+        from_queryset=Dataset.objects.select_for_update(no_key=True, of=("self",)).select_related("project")
+    )
     change(dataset.properties)
     dataset.save(update_fields=["properties"])
     return dataset
@@ -95,7 +97,9 @@ def _changed(row: Row, properties, fields, *, touch=False) -> Row:
     """Save what is new on `row`, read afresh under a lock: two who change properties at once lose nothing."""
     if not (fields or properties or touch):
         return row
-    row.refresh_from_db(from_queryset=type(row).objects.select_for_update(of=("self",)).select_related("project"))
+    row.refresh_from_db(
+        from_queryset=type(row).objects.select_for_update(no_key=True, of=("self",)).select_related("project")
+    )
     for name, value in fields.items():
         setattr(row, name, value)
     row.properties = row.properties | dict(properties or {})

@@ -69,7 +69,7 @@ def delete_label(label: Label, *, by) -> None:
 
 def _hold(project):
     """One change of a project's labels at a time."""
-    Project.objects.select_for_update().get(pk=project.pk)
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
 
 
 def _refuse_used(labels, done):

@@ -2,8 +2,8 @@
 
 The model is Witten and Bell's interpolation (1991, "The zero-frequency problem", method C) of character n-grams, from
 four characters down to all that were read being alike, and what was never read being one more of them: so the chances
-of all that may follow a context make 1. A text is only told by a model that has not read it: texts are dealt into five folds by a hash of their
-key, and each fold has a model of the other four.
+of all that may follow a context make 1. A text is only told by a model that has not read it: texts are dealt into five
+folds by a hash of their key, and each fold has a model of the other four.
 
 Two units. Bits a byte of UTF-8 compares texts of any script, lower being less surprising; perplexity, 2 to the bits a
 character, is what others call so, but takes a Latin text among Chinese ones for an easy one.

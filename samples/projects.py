@@ -77,7 +77,9 @@ def update_project(project: Project, *, by, **fields) -> Project:
 @transaction.atomic
 def add_labels(project: Project, names: Iterable[str]) -> list[Label]:
     """Append to the project's list those of `names` it does not hold yet, in their order; returns the new ones."""
-    Project.objects.select_for_update().get(pk=project.pk)  # two who append at once must not share a position
+    Project.objects.select_for_update(no_key=True).get(
+        pk=project.pk
+    )  # two who append at once must not share a position
     held = dict(project.labels.values_list("name", "position"))
     wanted = [name for name in dict.fromkeys(names) if name not in held]
     if not wanted:

@@ -95,8 +95,12 @@ def decide(task: Task, *, by, answer: Any, reason: str = "") -> Sample:
 
 
 def lock(task: Task) -> None:
-    """Hold the row of `task` until the transaction ends, and read it again: whoever answers or decides waits here."""
-    task.refresh_from_db(from_queryset=Task.objects.select_for_update())
+    """Hold the row of `task` until the transaction ends, and read it again: whoever answers or decides waits here.
+
+    Its key stays free (`no_key`, as for every row locked here that others point to): PostgreSQL checks references at the
+    end of a transaction, and who then waits for the row, holding others, is how deadlocks begin.
+    """
+    task.refresh_from_db(from_queryset=Task.objects.select_for_update(no_key=True))
 
 
 def overrule(task: Task, *, by, answer: Any, action: str, reason: str = "") -> None:
@@ -153,16 +157,17 @@ def verdict_columns(
 @transaction.atomic
 def accept_all(tasks: QuerySet[Task], *, by=None) -> int:
     """Make a PENDING sample of each settled task that has none yet, in one statement; returns how many."""
-    return _make_samples(Task.objects.completed().filter(pk__in=tasks.values("pk"), sample=None), by=by)
+    return _make_samples(Task.objects.completed().filter(pk__in=tasks.values("pk"), sample=None), by=by, meets=True)
 
 
 @transaction.atomic
 def accept_fresh(task_ids: Sequence[int], *, by=None) -> int:
     """The same for settled tasks that this transaction has just written: they cannot have one."""
-    return _make_samples(Task.objects.filter(pk__in=Ids(task_ids)), by=by) if task_ids else 0
+    return _make_samples(Task.objects.filter(pk__in=Ids(task_ids)), by=by, meets=False) if task_ids else 0
 
 
-def _make_samples(settled: QuerySet[Task], *, by) -> int:
+def _make_samples(settled: QuerySet[Task], *, by, meets: bool) -> int:
+    """`meets`: another may be making samples of the same tasks at this moment, and then his stand."""
     at = timezone.now()
     newest = Sample.objects.aggregate(newest=Max("pk"))["newest"] or 0
     special = [
@@ -179,7 +184,7 @@ def _make_samples(settled: QuerySet[Task], *, by) -> int:
         "label": "label",
         **{name: name for name in VERDICT_FIELDS},
     }
-    made = insert_select(Sample, settled.order_by("pk"), columns, ignore_conflicts=True)
+    made = insert_select(Sample, settled.order_by("pk"), columns, ignore_conflicts=meets)
     if made:  # numbered after all that were there, and stamped: exactly these
         fresh = Sample.objects.filter(pk__gt=newest, created_at=at)
         audit.record_all(fresh, "create", by=by, after=Sample.Status.PENDING, at=at)
@@ -237,7 +242,7 @@ def _records(tasks: QuerySet[Task], *, but: Task | None = None) -> Records:
 def _count(pks: Collection[int], *, records: Records, by=None) -> Settled:
     """Count the answers to the tasks `pks`, write what changed, and bring their samples into line."""
     tasks = list(
-        Task.objects.select_for_update()
+        Task.objects.select_for_update(no_key=True)
         .filter(pk__in=Ids(pks), decided_by=None)
         .defer("content", "metadata")
         .order_by("pk")

@@ -47,7 +47,9 @@ def sync_tasks(source: Source, items: Iterable[Item], *, by, overwrite: bool = T
     an item that is there with something else is refused (AlreadyThere), and nothing changes.
     """
     require(by, Power.IMPORT, source.project)
-    Source.objects.select_for_update().get(pk=source.pk)  # two who bring the same item at once come one after the other
+    Source.objects.select_for_update(no_key=True).get(
+        pk=source.pk
+    )  # two who bring the same item at once come one after the other
     latest = {item.external_id: item for item in items}
     counts = Synced()
     for chunk in _chunks(latest.values()):

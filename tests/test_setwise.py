@@ -88,3 +88,30 @@ def test_plain_rows_are_written_as_objects_would_be(django_assert_num_queries):
     assert (first.created_at, second.answer, second.lead_time_ms) == (now, {}, None)
     insert_rows(Annotation, ("task", "answer", "lead_time_ms"), [], same=same)
     assert Annotation.objects.count() == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\tb",
+        "line\nline",
+        "cr\r\nlf",
+        "back\\slash",
+        r"\N",
+        r"\.",
+        "\\\n\t",
+        "é 中文 \U0001f600",
+        "\x0b\x0c\x08\x7f",
+        "",
+        " ",
+    ],
+)
+def test_any_text_arrives_as_it_left(text):
+    project = make_project()
+    source, now = make_source(project), timezone.now()
+    same = {"project": project.pk, "source": source.pk, "type": project.task_type, "created_at": now, "updated_at": now}
+    rows = [("0" * 16, "one", text, 0.25, now), ("1" * 16, "two", text, None, None)]
+    insert_rows(Task, ("uid", "external_id", "content", "confidence", "validated_at"), rows, same=same)
+    found = Task.objects.filter(source=source).order_by("uid")
+    assert list(found.values_list("content", "confidence", "validated_at")) == [(text, 0.25, now), (text, None, None)]

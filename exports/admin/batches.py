@@ -24,8 +24,9 @@ from labelhub.admin import EMPTY, ReadOnly, ScopedAutocompleteFilter, badge, jso
 from labelhub.facts import Fact
 from labelhub.fields import dump_json
 from labelhub.jobs.admin import progress_of
+from samples.models import Sample
 
-from .scoped import ScopedAdmin
+from .scoped import LongScopedAdmin, ScopedAdmin
 
 
 def parts_of(batch: Batch) -> dict[str, int]:
@@ -356,15 +357,21 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
 
 
 @admin.register(BatchItem)
-class BatchItemAdmin(ReadOnly, ScopedAdmin):
+class BatchItemAdmin(ReadOnly, LongScopedAdmin):
     """Which sample went where."""
 
     project_lookup = "batch__project"
     list_display = ["sample", "batch", "split", "is_claim"]
     list_select_related = ["sample", "batch__project"]
     list_filter = [("batch", ScopedAutocompleteFilter), ("split", ChoicesDropdownFilter)]
-    search_fields = ["=sample__uid", "sample__content"]
+    indexed = ["batch", "split"]
+    in_key_order = ()
+    search_fields = ["sample__content"]
+    search_help_text = "Words of the text, or the sample’s id."
     fields = ["sample", "batch", "split", "is_claim"]
+
+    def named(self, rows, term):
+        return rows.filter(sample__uid=term) if Sample.objects.filter(uid=term).exists() else None
 
 
 @admin.register(KeptSplit)

@@ -68,6 +68,14 @@ class PredictionRunAdmin(ReadOnly, ScopedAdmin):
     shown_selection = json_field("selection", "Selection")
     shown_refusals = json_field("refusals", "What it said instead")
 
+    def get_fieldsets(self, request, obj=None):
+        """Without an error where there is none."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj and self.error(obj):
+            return fieldsets
+        (name, first), *others = fieldsets
+        return [(name, {"fields": [field for field in first["fields"] if field != "error"]}), *others]
+
     def has_cancel_permission(self, request, obj=None):
         run = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
         return (
@@ -222,7 +230,7 @@ def find_errors(request, name):
         except Fact as fact:
             form.add_error(None, sentence(fact))
         else:
-            messages.success(request, "The verdicts are being judged. When it is done, see “Label errors”.")
+            messages.success(request, "The verdicts are being judged. What is doubted will stand under “Label errors”.")
             return redirect("admin:jobs_job_change", job.pk)
     settled = project.tasks.completed().count()
     return page(

@@ -1,6 +1,7 @@
 """The projects' scope, for rows that leave."""
 
 from exports.permissions import NEEDS
+from labelhub.long_lists import LongList
 from samples.admin import scoped
 from samples.permissions import NEEDS as SAMPLES_NEED
 
@@ -12,3 +13,7 @@ class ScopedAdmin(scoped.ScopedAdmin):
 
     def may(self, request, permission, obj=None):
         return super().may(request, permission, getattr(obj, "batch", obj))
+
+
+class LongScopedAdmin(LongList, ScopedAdmin):
+    """The same for a table that may hold millions of rows."""

@@ -1,6 +1,7 @@
 """People, their access keys, failed log-ins and the audit trail."""
 
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.apps import apps
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -12,6 +13,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from labelhub.admin import HubAdmin, ReadOnly, ScopedAutocompleteFilter, SuperusersOnly, page, state_badge
+from labelhub.long_lists import LongList, key_in
 
 from . import keys
 from .models import AccessKey, AuditEntry, User
@@ -132,13 +134,20 @@ class AccessKeyAdmin(HubAdmin):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnly, SuperusersOnly, HubAdmin):
+class AuditEntryAdmin(ReadOnly, SuperusersOnly, LongList, HubAdmin):
     list_display = ["at", "who", "action", "subject", "subject_id", "before", "after", "reason"]
     list_display_links = ["at"]
     list_select_related = ["actor"]
     list_filter = [("actor", ScopedAutocompleteFilter), ("at", RangeDateTimeFilter)]
-    search_fields = ["=subject_id", "subject", "action"]
+    indexed = ["actor"]
+    in_key_order = ["at"]
+    search_fields = ["subject", "action"]
     search_help_text = "An id, a kind of row (“sample”, “batch”) or an action (“approve”)."
+
+    def named(self, rows, term):
+        number = key_in(term)
+        kinds = [model._meta.model_name for model in apps.get_models()]  # the index begins with them
+        return None if number is None else rows.filter(subject__in=kinds, subject_id=number)
 
     @display(description="Who")
     def who(self, entry):
@@ -146,12 +155,13 @@ class AuditEntryAdmin(ReadOnly, SuperusersOnly, HubAdmin):
 
 
 @admin.register(OutstandingToken)
-class OutstandingTokenAdmin(ReadOnly, SuperusersOnly, HubAdmin):
+class OutstandingTokenAdmin(ReadOnly, SuperusersOnly, LongList, HubAdmin):
     """JWTs given out. The token itself stays out of sight: it would open the door."""
 
     list_display = ["jti", "user", "created_at", "expires_at"]
     list_select_related = ["user"]
     list_filter = [("user", ScopedAutocompleteFilter), ("expires_at", RangeDateTimeFilter)]
+    indexed = ["user"]
     search_fields = ["=jti", "user__username"]
     fields = ["jti", "user", "created_at", "expires_at"]
 
@@ -174,8 +184,9 @@ class BlacklistedTokenAdmin(ReadOnly, SuperusersOnly, HubAdmin):
         return row.token.user
 
 
-class LogInAdmin(ReadOnly, SuperusersOnly, HubAdmin):
+class LogInAdmin(ReadOnly, SuperusersOnly, LongList, HubAdmin):
     list_display = ["attempt_time", "username", "ip_address", "path_info"]
+    in_key_order = ["attempt_time"]
     list_filter = [("attempt_time", RangeDateTimeFilter)]
     search_fields = ["username", "=ip_address"]
 

@@ -7,6 +7,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 from unfold.decorators import display
 
 from labelhub.admin import HubAdmin, ReadOnly, badge, json_field, progress_bar
+from labelhub.long_lists import LongList, key_in
 
 from . import queue
 from .models import Job
@@ -23,12 +24,14 @@ def progress_of(job: Job):
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnly, HubAdmin):
+class JobAdmin(ReadOnly, LongList, HubAdmin):
     list_display = ["title", "state_badge", "progress_bar", "message", "owner", "attempts", "created_at", "finished_at"]
     list_select_related = ["owner"]
     list_filter = [("state", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter)]
-    search_fields = ["kind", "=id", "owner__username"]
-    date_hierarchy = "created_at"
+    indexed = ["owner"]
+    in_key_order = ["title", "created_at"]
+    search_fields = ["kind", "owner__username"]
+    search_help_text = "A kind of job, its number, or who asked for it."
     actions = ["cancel"]
     fieldsets = [
         (None, {"fields": ["kind", "state_badge", "progress_bar", "message", "error", "shown_result"]}),
@@ -51,6 +54,10 @@ class JobAdmin(ReadOnly, HubAdmin):
 
     def get_queryset(self, request):
         return super().get_queryset(request).visible_to(request.user)
+
+    def named(self, rows, term):
+        number = key_in(term)
+        return None if number is None else rows.filter(pk=number)
 
     def get_urls(self):
         state = path("<int:job_id>/state/", self.admin_site.admin_view(self.state_view), name="jobs_job_state")

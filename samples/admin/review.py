@@ -1,7 +1,6 @@
 """The review queue of a project: disagreements to decide first, then verdicts to approve, the least certain first."""
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch, Q
 from django.http import Http404
 from django.shortcuts import redirect
@@ -11,6 +10,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from labelhub.accounts.roles import Power
 from labelhub.admin import page, percent, share_bars
 from labelhub.facts import Fact
+from labelhub.long_lists import FirstPages, counted
 from samples import review, settling
 from samples.models import Annotation, Project, Sample
 
@@ -42,10 +42,10 @@ def queue(request, name):
         return act(request, project)
     disagreements = project.tasks.failed().order_by("pk")
     pending = project.samples.pending().order_by("confidence", "pk")
-    failed_count, pending_count = disagreements.count(), pending.count()
+    failed_count, pending_count = counted(disagreements), counted(pending)
     shown = request.GET.get("show") or ("disagreements" if failed_count or not pending_count else "pending")
     rows = disagreements if shown == "disagreements" else pending
-    sheet = Paginator(with_votes(rows, shown), CARDS).get_page(request.GET.get("page"))
+    sheet = FirstPages(with_votes(rows, shown), CARDS).get_page(request.GET.get("page"))
     colours = colours_of(project)
     here = request.get_full_path()
     cards = [card_of(row, colours, back=here) for row in sheet]

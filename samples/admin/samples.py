@@ -28,7 +28,7 @@ from samples.models import Annotation, Sample
 
 from .answers import colours_of
 from .review import card_of, tell
-from .scoped import ScopedAdmin
+from .scoped import LongScopedAdmin
 
 
 class ReasonForm(forms.Form):
@@ -42,7 +42,7 @@ class ReviewerFilter(UsernameFilter):
 
 
 @admin.register(Sample)
-class SampleAdmin(ReadOnly, ScopedAdmin):
+class SampleAdmin(ReadOnly, LongScopedAdmin):
     list_display = ["text", "project", "verdict", "status_badge", "agreement", "reviewed_by", "reviewed_at"]
     list_display_links = ["text"]
     list_select_related = ["project", "reviewed_by"]
@@ -55,7 +55,10 @@ class SampleAdmin(ReadOnly, ScopedAdmin):
         ReviewerFilter,
         ("reviewed_at", RangeDateTimeFilter),
     ]
-    search_fields = ["content", "=uid"]
+    indexed = ["project", "status", "label", "reviewer"]
+    states = Sample.Status.values
+    search_fields = ["content"]
+    search_help_text = "Words of the text, or the sample’s id."
     actions = ["approve", "reject", "reopen"]
     change_form_outer_before_template = "hub/sample_review.html"
     fieldsets = [
@@ -70,6 +73,9 @@ class SampleAdmin(ReadOnly, ScopedAdmin):
     verdict = shortened("label_name", "Label", length=60)
     status_badge = badge("status")
     shown_answer = json_field("answer", "Answer as exported")
+
+    def named(self, rows, term):
+        return rows.filter(uid=term) if Sample.objects.filter(uid=term).exists() else None
 
     def has_review_permission(self, request, obj=None):
         return self.allows(request, "review", obj)

@@ -8,6 +8,7 @@ from unfold.admin import TabularInline
 
 from labelhub.accounts.roles import POWERS, Power, Role
 from labelhub.admin import HubAdmin, ScopedChoices
+from labelhub.long_lists import LongList
 from samples.models import Membership, Project
 from samples.permissions import NEEDS
 
@@ -67,6 +68,13 @@ class ScopedAdmin(HubAdmin):
     def get_readonly_fields(self, request, obj=None):
         fields = super().get_readonly_fields(request, obj)
         return [*fields, "project"] if obj and self.project_lookup == "project" else fields
+
+
+class LongScopedAdmin(LongList, ScopedAdmin):
+    """The same for a table that may hold millions of rows."""
+
+    def projects(self, request):
+        return list(Project.objects.visible_to(request.user).values_list("pk", flat=True))
 
 
 class ScopedInline(ScopedChoices, TabularInline):

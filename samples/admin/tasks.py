@@ -1,6 +1,7 @@
 """Tasks, what people answered and what models guessed: to look at; the work itself has pages of its own."""
 
 from django.contrib import admin
+from django.db.models import Exists, OuterRef
 from django.http import FileResponse, Http404
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -27,10 +28,11 @@ from labelhub.admin import (
     share_bars,
     shortened,
 )
+from labelhub.setwise import Ids
 from samples import settling
-from samples.models import Annotation, ClusterMember, Prediction, Task, TextStatistics
+from samples.models import Annotation, ClusterMember, Prediction, Source, Task, TextStatistics
 
-from .scoped import ScopedAdmin
+from .scoped import LongScopedAdmin
 
 IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 
@@ -89,18 +91,27 @@ class AlikeFilter(DropdownFilter):
 
     def queryset(self, request, queryset):
         wanted = self.value()
+        cluster = ClusterMember.objects.filter(project=OuterRef("project"), cluster=OuterRef("cluster_member__cluster"))
+        others = Exists(cluster.exclude(task=OuterRef("pk")))
         if wanted == "yes":
-            return queryset.filter(cluster_member__in=ClusterMember.objects.together())
+            return queryset.filter(others)
         if wanted == "no":
-            compared = queryset.filter(cluster_member__isnull=False)
-            return compared.exclude(cluster_member__in=ClusterMember.objects.together())
-        if wanted and wanted.isdecimal() and len(wanted) < 19:
-            return queryset.filter(cluster_member__cluster=int(wanted))
+            return queryset.filter(~others, cluster_member__isnull=False)
+        if wanted and wanted.isdecimal() and len(wanted) < 19:  # it has the name, and the project, of its first task
+            here = Task.objects.filter(pk=int(wanted)).values("project")
+            return queryset.filter(cluster_member__cluster=int(wanted), cluster_member__project__in=here)
         return queryset
 
 
+def tasks_called(term: str) -> list[int]:
+    """The tasks with this id, the hub's or their source's; looked up by index, whoever may see them."""
+    found = set(Task.objects.filter(uid=term).values_list("pk", flat=True)) if len(term) == 16 else set()
+    sources = Source.objects.values("pk")
+    return [*found.union(Task.objects.filter(source__in=sources, external_id=term).values_list("pk", flat=True)[:100])]
+
+
 @admin.register(Task)
-class TaskAdmin(ReadOnly, ScopedAdmin):
+class TaskAdmin(ReadOnly, LongScopedAdmin):
     list_display = ["text", "project", "status_badge", "verdict", "agreement", "locale", "created_at"]
     list_display_links = ["text"]
     list_select_related = ["project"]
@@ -118,7 +129,10 @@ class TaskAdmin(ReadOnly, ScopedAdmin):
         ("statistics__bits_per_byte", RangeNumericFilter),
         ("created_at", RangeDateTimeFilter),
     ]
-    search_fields = ["content", "=external_id", "=uid"]
+    indexed = ["project", "status", "label", "source"]
+    states = Task.Status.values
+    search_fields = ["content"]
+    search_help_text = "Words of the text, or an id: the item’s own or the hub’s."
     inlines = [AnswerInline, PredictionInline]
     actions = ["settle"]
     actions_list = ["import_file"]
@@ -147,6 +161,9 @@ class TaskAdmin(ReadOnly, ScopedAdmin):
             (title, {**options, "fields": [name for name in options["fields"] if not empty.get(name)]})
             for title, options in super().get_fieldsets(request, obj)
         ]
+
+    def named(self, rows, term):
+        return rows.filter(pk__in=Ids(found)) if (found := tasks_called(term)) else None
 
     def has_import_permission(self, request, obj=None):
         return self.may(request, "samples.import_task", obj)
@@ -238,7 +255,7 @@ class AnnotatorFilter(UsernameFilter):
 
 
 @admin.register(Annotation)
-class AnnotationAdmin(ReadOnly, ScopedAdmin):
+class AnnotationAdmin(ReadOnly, LongScopedAdmin):
     project_lookup = "task__project"
     list_display = ["item", "given", "annotator", "project", "time_taken", "updated_at"]
     list_select_related = ["task__project", "annotator"]
@@ -248,11 +265,17 @@ class AnnotationAdmin(ReadOnly, ScopedAdmin):
         AnnotatorFilter,
         ("updated_at", RangeDateTimeFilter),
     ]
-    search_fields = ["task__content", "=task__external_id", "annotator__username"]
+    indexed = ["label", "annotator"]
+    in_key_order = ()
+    search_fields = ["task__content", "annotator__username"]
+    search_help_text = "Words of the text, the id of its task, or who answered."
     fields = ["task", "annotator", "given", "shown_answer", "time_taken", "created_at", "updated_at"]
     readonly_fields = ["given", "shown_answer", "time_taken", "created_at", "updated_at"]
 
     shown_answer = json_field("answer", "Answer as kept")
+
+    def named(self, rows, term):
+        return rows.filter(task__in=Ids(found)) if (found := tasks_called(term)) else None
 
     @display(description="Item")
     def item(self, annotation):
@@ -272,7 +295,7 @@ class AnnotationAdmin(ReadOnly, ScopedAdmin):
 
 
 @admin.register(Prediction)
-class PredictionAdmin(ReadOnly, ScopedAdmin):
+class PredictionAdmin(ReadOnly, LongScopedAdmin):
     project_lookup = "task__project"
     list_display = ["item", "label", "likelihood", "model", "project", "created_at"]
     list_select_related = ["task__project", "label"]
@@ -282,9 +305,14 @@ class PredictionAdmin(ReadOnly, ScopedAdmin):
         ("model", FieldTextFilter),
         ("probability", RangeNumericFilter),
     ]
+    indexed = ["label"]
     search_fields = ["task__content", "model"]
+    search_help_text = "Words of the text, the id of its task, or a model."
     fields = ["task", "model", "label", "probability", "sentiment", "created_at"]
     readonly_fields = ["created_at"]
+
+    def named(self, rows, term):
+        return rows.filter(task__in=Ids(found)) if (found := tasks_called(term)) else None
 
     @display(description="Item")
     def item(self, prediction):

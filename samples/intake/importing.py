@@ -222,7 +222,7 @@ class _Reader:
 
 def _source(project: Project, name: str, dataset: str | None) -> Source:
     """The source called `name`, made where there is none and locked: its external ids are given out by one at a time."""
-    source = Source.objects.select_for_update().filter(project=project, name=name).first()
+    source = Source.objects.select_for_update(no_key=True).filter(project=project, name=name).first()
     if source is None:
         source = Source(project=project, name=name)
         checked(source)
@@ -254,7 +254,9 @@ class _Run:
     def take(self, items: list[Item]) -> None:
         """Write what is new in a block, all of it or nothing, with the counts for the audit trail."""
         with transaction.atomic():
-            Project.objects.select_for_update().get(pk=self.project.pk)  # the list of labels grows for one at a time
+            Project.objects.select_for_update(no_key=True).get(
+                pk=self.project.pk
+            )  # the list of labels grows for one at a time
             self.source = _source(self.project, self.source_name, self.dataset_name)
             self.answers.refresh()
             new, answered = self._sorted_out(items)

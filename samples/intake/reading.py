@@ -5,12 +5,15 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, Protocol
+
+import orjson
 
 from samples.errors import BadFile, BadRow
 
@@ -211,18 +214,28 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self.stream.readline(MAX_LINE_BYTES + 1)
+        line = self.read()
         if not line:
             raise StopIteration
-        self.number += 1
+        return self.decoded(line)
+
+    def read(self) -> bytes:
+        """The next line as it stands, with its end; nothing after the last."""
+        line = self.stream.readline(MAX_LINE_BYTES + 1)
+        if line:
+            self.number += 1
         if len(line) > MAX_LINE_BYTES:
             raise BadFile(f"line {self.number} is longer than {MAX_LINE_BYTES:,} bytes", line=self.number)
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            raise _not_utf8(self.number, self.offset + error.start, line[error.start]) from error
         self.offset += len(line)
-        return text
+        return line
+
+    def decoded(self, line: bytes) -> str:
+        """The text of the line just read."""
+        try:
+            return line.decode()
+        except UnicodeDecodeError as error:
+            offset = self.offset - len(line) + error.start
+            raise _not_utf8(self.number, offset, line[error.start]) from error
 
 
 # CSV and TSV ----------------------------------------------------------------------------------------------------------
@@ -311,18 +324,20 @@ def _no_such_number(text):
     raise ValueError(f"{text} is not JSON")
 
 
-# The standard decoder: it keeps 1 and 1.0 apart and integers of any size, which the faster ones do not.
+# The standard decoder knows integers of any size and says what is wrong where; orjson serves where neither is asked.
 _decoder = json.JSONDecoder(parse_constant=_no_such_number)
+LONG_NUMBER = re.compile(rb"[0-9]{19}")  # orjson makes a float of what 64 bits do not hold
 SPACE = " \t\r\n"
+BLANK = SPACE.encode()
 
 
 def _jsonl(stream) -> Iterator[Row]:
     lines = _Lines(stream)
-    for text in lines:
-        if not text.strip(SPACE):
+    while line := lines.read():
+        if not line.strip(BLANK):
             continue
         try:
-            value = _decoder.decode(text)
+            value = _value(lines, line)
         except json.JSONDecodeError as error:
             yield lines.number, BadRow(f"not JSON: {error.msg} at column {error.colno}")
         except (ValueError, RecursionError) as error:
@@ -331,6 +346,15 @@ def _jsonl(stream) -> Iterator[Row]:
             if isinstance(value, list) and len(value) == 1:  # Qianfan's conversation of one turn
                 value = value[0]
             yield lines.number, value if isinstance(value, dict) else BadRow("not a JSON object")
+
+
+def _value(lines: _Lines, line: bytes) -> Any:
+    if not LONG_NUMBER.search(line):
+        try:
+            return orjson.loads(line)
+        except orjson.JSONDecodeError:
+            pass
+    return _decoder.decode(lines.decoded(line))
 
 
 class _Window:

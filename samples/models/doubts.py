@@ -57,6 +57,7 @@ class Doubt(models.Model):
 
     class Meta:
         ordering = ["trust", "id"]
+        verbose_name = "possible label error"
         constraints = [
             models.UniqueConstraint(fields=["task", "model"], name="doubt_once"),
             models.CheckConstraint(

@@ -62,6 +62,7 @@ class Sample(Verdict):
     class Meta:
         ordering = ["id"]
         constraints = [
+            models.UniqueConstraint(fields=["uid"], name="sample_uid_once"),
             models.CheckConstraint(
                 condition=Q(status__in=["PENDING", "APPROVED", "REJECTED"]), name="sample_status_known"
             ),
@@ -75,6 +76,10 @@ class Sample(Verdict):
         ]
         indexes = [
             models.Index(fields=["project", "status", "id"], name="sample_by_status"),
+            # The review queue, the least certain first; who has been reviewed leaves it.
+            models.Index(
+                fields=["project", "confidence", "id"], name="sample_to_review", condition=Q(status="PENDING")
+            ),
             # Partial: a sample that waits for review is not written into it.
             models.Index(fields=["reviewed_by"], name="sample_by_reviewer", condition=Q(reviewed_by__isnull=False)),
             # The few that an export's label map cannot know from the project's list.

@@ -95,6 +95,7 @@ class Task(Verdict):
     class Meta:
         ordering = ["id"]
         constraints = [
+            models.UniqueConstraint(fields=["uid"], name="task_uid_once"),
             models.UniqueConstraint(fields=["source", "external_id"], name="task_once_in_source"),
             models.CheckConstraint(
                 condition=Q(status__in=["PENDING", "VALIDATING", "COMPLETED", "FAILED"]), name="task_status_known"

@@ -10,13 +10,14 @@ from labelhub.fields import JSONTextField, ShareField
 class Verdict(models.Model):
     """What the item is, what was decided about it, and how sure the hub is.
 
-    `uid` is the item's id in every export: a sample has its task's.
+    `uid` is the item's id in every export: a sample has its task's. Each table has a constraint of its own on it, not
+    unique=True, with which PostgreSQL would write a second index (for LIKE) that nobody reads.
     `label_name` is what people read and a model learns to write: the label, several joined by ", ", or the answer's own
     text where the type has no labels. `label_names` is the list behind it where a type allows several, else null.
     `vote_shares` maps each answer's text to its share of the (weighted) votes: the soft label.
     """
 
-    uid = models.CharField(max_length=16, unique=True, default=new_uid, editable=False)
+    uid = models.CharField(max_length=16, default=new_uid, editable=False)
     type = models.CharField(max_length=40)
     content = models.TextField()
     locale = models.CharField(max_length=16, default="en")

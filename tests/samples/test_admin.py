@@ -188,7 +188,8 @@ def project_form(**fields):
     return {
         "name": "reviews", "title": "", "task_type": "SENTIMENT_ANALYSIS", "locale": "fr", "new_labels": "",
         "description": "", "guidelines": "", "validations_needed": 2, "consensus_rule": "majority",
-        "consensus_threshold": 0.5, "prompts": "{}", **fields,
+        "consensus_threshold": 0.5, "task_order": "age", "random_share": 0.2, "shows_suggestions": "on",
+        "prompts": "{}", **fields,
     }  # fmt: skip
 
 

@@ -244,3 +244,10 @@ def test_a_row_that_cannot_be_read_does_not_end_the_file():
 def test_nesting_without_end_is_a_row_error():
     [(line, row)] = rows_of("[" * 100_000)
     assert line == 1 and isinstance(row, BadRow)
+
+
+@pytest.mark.parametrize("number", ["12345678901234567890123456789", "1.0", "1", "-0.5", "1E5", "18446744073709551616"])
+def test_numbers_in_json_lines_keep_their_kind_and_every_digit(number):
+    line = b'{"text": "a", "n": ' + number.encode() + b"}\n"
+    [(_, row)] = read(io.BytesIO(line), name="rows.jsonl", layout=Layout())
+    assert repr(row["n"]) == repr(json.loads(number))

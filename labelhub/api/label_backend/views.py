@@ -10,7 +10,7 @@ from rest_framework.exceptions import NotFound
 from exports import batching, finetuning
 from exports.errors import ProviderRefused, ProviderTimeout
 from exports.models import Batch, BatchItem, FineTune
-from samples.models import Sample
+from samples.models import Project, Sample
 
 from . import serializers
 from .envelope import ADMIN, LabelBackendView, Wrong, success
@@ -27,7 +27,10 @@ class Samples(LabelBackendView):
     def get(self, request):
         asked = request.query_params
         carriers = BatchItem.objects.filter(sample=OuterRef("pk"))
-        rows = Sample.objects.where(request.user, ADMIN).approved()
+        # Named one by one, the index on (project, status, id) counts them and skips to a page without a look at a row.
+        projects = list(Project.objects.where(request.user, ADMIN).values_list("pk", flat=True))
+        within = {"project": projects[0]} if len(projects) == 1 else {"project__in": projects}
+        rows = Sample.objects.filter(**within).approved()
         if sample_type := serializers.sample_type_in(asked):
             rows = rows.filter(sample_type=sample_type)
         exported = serializers.exported_in(asked)

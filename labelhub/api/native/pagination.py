@@ -10,7 +10,7 @@ from rest_framework.pagination import BasePagination
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from labelhub.api.heads import first_keys
+from labelhub.heads import first_keys
 
 DEFAULT_LIMIT, MOST = 50, 200
 OLDEST, NEWEST = "oldest", "newest"

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, prefetch_related_objects
 from django.db.models.functions import Coalesce
 
-from labelhub.api.heads import first_keys
+from labelhub.heads import first_keys
 from samples.models import Annotation, AnnotationLabel, Dataset, Prediction, Source, Task, TaskLabel
 from samples.syncing import Item
 

@@ -1,5 +1,7 @@
 """The requests the official command line sends, in its order, as captured from it."""
 
+import json
+
 import pytest
 
 from samples.models import Sample, Task
@@ -173,6 +175,164 @@ def test_comments_are_uploaded_labelled_and_downloaded_again(cli, begin):
     assert cli.get("/api/v1/sources/bank%2Finbox/comments/c1").code == 404
     assert cli.delete("/api/v1/sources/bank%2Finbox/comments?id=c1&id=c2&id=c3&id=c4&id=c5").code == 200
     assert cli.get("/api/_private/sources/bank%2Finbox/comments?limit=64").comments == []
+
+
+STATISTICS = {"comment_filter": {}, "label_property_timeseries": False, "label_timeseries": False}
+OF_SOURCE = {"messages": {}, "sources": ["<source>"], "timestamp": {}}
+QUERY = {"filter": OF_SOURCE, "limit": 512, "order": {"kind": "recent"}}
+WITH_A = {"attribute": "labels", "filter": {"kind": "string_any_of", "any_of": ["A"]}}
+LABELLING = {"labelling": [{"group": "default", "assigned": [{"name": "A", "sentiment": "positive"}]}]}
+COMMANDS = {
+    "re get datasets": [
+        "GET /api/v1/datasets",
+    ],
+    "re get datasets P/N": [
+        "GET /api/v1/datasets/bank%2Fmail",
+    ],
+    "re get datasets <hexid>": [
+        "GET /api/v1/datasets/id:<dataset>",
+    ],
+    "re get datasets --source P/S": [
+        "GET /api/v1/datasets",
+        "GET /api/v1/sources/bank%2Finbox",
+    ],
+    "re get datasets --stats": [
+        "GET /api/v1/datasets",
+        "POST /api/_private/datasets/bank%2Fmail/statistics STATISTICS",
+    ],
+    "re create dataset P/N --source P/S": [
+        "GET /api/v1/sources/bank%2Finbox",
+        "PUT /api/v1/datasets/bank%2Fnew NEW_DATASET",
+    ],
+    "re update dataset P/N --title X": [
+        "POST /api/v1/datasets/bank%2Fmail TITLE",
+    ],
+    "re update dataset P/N": [
+        "POST /api/v1/datasets/bank%2Fmail NO_FIELDS",
+    ],
+    "re update dataset P/N --source": [
+        "POST /api/v1/datasets/bank%2Fmail NO_SOURCES",
+    ],
+    "re delete dataset P/N": [
+        "GET /api/v1/datasets/bank%2Fmail",
+        "DELETE /api/v1/datasets/id:<dataset>",
+    ],
+    "re get comments P/S": [
+        "GET /api/v1/sources/bank%2Finbox",
+        "POST /api/v1/sources/bank%2Finbox/statistics COUNT",
+        "GET /api/_private/sources/bank%2Finbox/comments?limit=64&include_markup=true",
+    ],
+    "… --from-timestamp --to-timestamp": [
+        "GET /api/v1/sources/bank%2Finbox",
+        "GET /api/_private/sources/bank%2Finbox/comments?limit=64&include_markup=true"
+        "&from_timestamp=2020-01-02T00%3A00%3A00Z&to_timestamp=2020-01-04T00%3A00%3A00Z",
+    ],
+    "re get comments P/S --dataset P/N": [
+        "GET /api/v1/sources/bank%2Finbox",
+        "GET /api/v1/datasets/bank%2Fmail",
+        "POST /api/_private/datasets/bank%2Fmail/statistics COUNT_ALL",
+        "POST /api/_private/datasets/bank%2Fmail/query QUERY",
+    ],
+    "… --reviewed-only true": [
+        "GET /api/_private/datasets/bank%2Fmail/labellings?source_id=<source>&return_predictions=false",
+    ],
+    "… --label-filter RE": [
+        "POST /api/_private/datasets/bank%2Fmail/query QUERY_A",
+    ],
+    "re create comments -s P/S -d P/N": [
+        "PUT /api/_private/sources/bank%2Finbox/comments?no_charge=false COMMENTS",
+        "POST /api/_private/datasets/bank%2Fmail/labellings/<source>.c1 LABELLING",
+    ],
+    "… --overwrite": [
+        "POST /api/v1/sources/bank%2Finbox/sync?no_charge=false COMMENTS",
+    ],
+    "re delete comments": [
+        "DELETE /api/v1/sources/bank%2Finbox/comments?id=c1&id=c2",
+    ],
+    "the same, in the docs": [
+        "DELETE /api/v1/sources/bank%2Finbox/messages?id=c1",
+    ],
+    "re get sources": [
+        "GET /api/v1/sources",
+        "GET /api/_private/buckets",
+    ],
+    "re create source P/S": [
+        "PUT /api/v1/sources/bank%2Fnew NEW_SOURCE",
+    ],
+    "re update source P/S": [
+        "POST /api/v1/sources/bank%2Finbox OLD_SOURCE",
+    ],
+    "re delete source P/S": [
+        "GET /api/v1/sources/bank%2Finbox",
+        "DELETE /api/v1/sources/id:<source>",
+    ],
+    "re get projects": [
+        "GET /api/_private/projects",
+    ],
+    "re get projects P": [
+        "GET /api/_private/projects/bank",
+    ],
+    "re create project P": [
+        "PUT /api/_private/projects/new NEW_PROJECT",
+        "POST /auth/refresh-user-permissions NOTHING",
+        "GET /api/_private/projects",
+    ],
+    "re update project P": [
+        "POST /api/_private/projects/bank OLD_PROJECT",
+    ],
+    "re delete project P --force": [
+        "DELETE /api/_private/projects/bank?force=true",
+    ],
+    "re get users": [
+        "GET /api/_private/users",
+    ],
+    "re get users --user id": [
+        "GET /api/_private/users/<user>",
+    ],
+}
+BODIES = {
+    "STATISTICS": STATISTICS,
+    "NEW_DATASET": {"dataset": {"source_ids": ["<source>"], "title": "T", "description": "D", "has_sentiment": True}},
+    "TITLE": {"dataset": {"title": "X"}},
+    "NO_FIELDS": {"dataset": {}},
+    "NO_SOURCES": {"dataset": {"source_ids": []}},
+    "COUNT": {"comment_filter": OF_SOURCE},
+    "COUNT_ALL": STATISTICS | {"comment_filter": OF_SOURCE},
+    "QUERY": QUERY,
+    "QUERY_A": QUERY | {"attribute_filters": [WITH_A], "filter": OF_SOURCE | {"reviewed": "only_reviewed"}},
+    "COMMENTS": {"comments": [comment(1), comment(9)]},
+    "LABELLING": LABELLING,
+    "NEW_SOURCE": {"source": {"title": "some title", "language": "de", "should_translate": True}},
+    "OLD_SOURCE": {"source": {"bucket_id": None}},
+    "NEW_PROJECT": {"project": {}, "user_ids": ["<user>"]},
+    "OLD_PROJECT": {"project": {"title": "B"}},
+    "NOTHING": {},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_request_of_every_command_is_answered(filled, begin, command):
+    """Each as it was captured, in its order; before it every command asks who it is and has its permissions refreshed."""
+    begin(filled, changing=True)
+    filled.post(f"/api/_private/datasets/bank%2Fmail/labellings/{filled.source_id}.c2", LABELLING)
+    for request in COMMANDS[command]:
+        for name, value in (("source", filled.source_id), ("dataset", filled.dataset_id), ("user", filled.user.uid)):
+            request = request.replace(f"<{name}>", value)
+        method, path, *body = request.split()
+        told = json.dumps(BODIES[body[0]] if body else None)
+        told = told.replace("<source>", filled.source_id).replace("<user>", filled.user.uid)
+        answer = filled.ask(method, path, json.loads(told))
+        assert answer.code == 200, (request, answer)
+
+
+def test_a_query_goes_on_where_its_page_ended(filled):
+    told = json.loads(json.dumps(QUERY).replace("<source>", filled.source_id)) | {"limit": 2}
+    pages, more = [], {}
+    while not pages or more:
+        answer = filled.post("/api/_private/datasets/bank%2Fmail/query", told | more)
+        pages.append([row["comment"]["id"] for row in answer.results])
+        more = {"continuation": answer.continuation} if hasattr(answer, "continuation") else {}
+    assert pages == [["c5", "c4"], ["c3", "c2"], ["c1"]]
 
 
 def test_labels_are_defined_with_all_that_clients_read_in_a_definition(cli):

@@ -72,7 +72,7 @@ class ProjectViews(ListRows, ShowRow, NativeViews):
         asked = self.read(serializers.ProjectFields)
         with transaction.atomic():
             project = self.get_object()
-            Project.objects.select_for_update().get(pk=project.pk)
+            Project.objects.select_for_update(no_key=True).get(pk=project.pk)
             self.check_unchanged(project)
             return self.shown(update_project(project, by=request.user, **asked))
 
@@ -213,7 +213,7 @@ class LabelViews(ListRows, ShowRow, NativeViews):
         asked = self.read(serializers.LabelChange)
         with transaction.atomic():
             label = self.get_object()
-            Project.objects.select_for_update().get(pk=label.project_id)
+            Project.objects.select_for_update(no_key=True).get(pk=label.project_id)
             self.check_unchanged(label)
             require(request.user, Power.MANAGE, label.project)
             if "name" in asked and asked["name"] != label.name:

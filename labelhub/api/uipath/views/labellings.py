@@ -20,6 +20,7 @@ from labelhub.api.uipath.comments import (
 )
 from labelhub.api.uipath.envelope import UiPathView, ok
 from labelhub.api.uipath.labels import by_external_id, show
+from labelhub.sqlite import turn
 from samples.datasets import update_dataset
 from samples.labelling import assign, withdraw
 from samples.models import Dataset, Task
@@ -196,7 +197,8 @@ def label(dataset: Dataset, task: Task, asked: Mapping[str, Any], *, by) -> None
         return
     given = sentiments_in(labelling["assigned"] for labelling in labellings)
     if not given:
-        withdraw(task, by=by)
+        with turn():
+            withdraw(task, by=by)
         return
     beside = {
         "sentiments": given,
@@ -206,7 +208,7 @@ def label(dataset: Dataset, task: Task, asked: Mapping[str, Any], *, by) -> None
     answer = answer_of(task, list(given))
     known = set(task.project.labels.filter(name__in=given).values_list("name", flat=True))
     unknown = [] if task.options else [name for name in given if name not in known]
-    with transaction.atomic():  # begun late: on SQLite it is the one writer's turn
+    with turn(), transaction.atomic():  # clients label with 32 threads, and do not ask again where one was refused
         if unknown:
             update_dataset(dataset, by=by, labels=unknown)
         assign(task, by=by, answer=answer, properties=beside)

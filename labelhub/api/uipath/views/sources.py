@@ -5,6 +5,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from labelhub.api.uipath import serializers, shapes
 from labelhub.api.uipath.comments import between, filtered, item_of, label_counts, of_source, page_of, with_answers
 from labelhub.api.uipath.envelope import UiPathView, ok
+from labelhub.sqlite import turn
 from samples.datasets import create_source, update_source
 from samples.models import Source, Task
 from samples.removal import delete_source, delete_tasks
@@ -143,7 +144,8 @@ def received(view: UiPathView, source: Source, *, overwrite: bool) -> Synced:
     checked = view.read(serializers.Comments)["comments"]
     raw = view.request.data["comments"]  # type: ignore[call-overload]  # an object, or it would not have been read
     items = (item_of(comment, told) for comment, told in zip(checked, raw, strict=True))
-    return sync_tasks(source, items, by=view.request.user, overwrite=overwrite)
+    with turn():
+        return sync_tasks(source, items, by=view.request.user, overwrite=overwrite)
 
 
 class SourceStatistics(UiPathView):

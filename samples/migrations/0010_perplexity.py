@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('samples', '0008_models_guide_the_work'),
+        ('samples', '0009_one_index_on_uids_and_the_review_queue'),
     ]
 
     operations = [
