@@ -6,13 +6,14 @@ Both are jobs beside the import, in blocks that resume where they stopped, so th
 from collections.abc import Callable
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Left
 
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
-from labelhub.setwise import Ids, insert_rows
+from labelhub.setwise import Ids, insert_rows, update_each
 
-from . import duplicates, quality, task_types
+from . import duplicates, perplexity, quality, task_types
 from .models import Project, Task, TextStatistics
 
 MEASURE, COMPARE = "samples.measure_texts", "samples.find_duplicates"
@@ -53,6 +54,60 @@ def _measure(ids: list[int]) -> int:
         rows = [(pk, *figures[pk]) for pk in sorted(left)]
         insert_rows(TextStatistics, ("task", *quality.Figures._fields), rows, same={})
     return len(rows)
+
+
+def tell_perplexities(project: int, *, told: Told | None = None) -> int:
+    """Tell how surprising the measured texts of `project` are among those of their locale; returns for how many.
+
+    The texts that were never told, and all of a locale once it has grown enough for a new model. Models are not kept:
+    the first so many texts of a locale make the same ones again. May be stopped and run again.
+    """
+    texts = Task.objects.filter(project=project, type__in=text_types()).order_by()
+    due: dict[tuple[str, int], list[tuple[int, str]]] = {}
+    for locale, count in texts.values_list("locale").annotate(count=Count("pk")).order_by("locale"):
+        if among := perplexity.tier(count):
+            mine = TextStatistics.objects.filter(task__in=texts.filter(locale=locale))
+            rows = mine.filter(Q(told_among=None) | Q(told_among__lt=among) | Q(told_among__gt=among))
+            due[locale, among] = list(rows.order_by("task").values_list("task", "task__uid"))
+    done, total = 0, sum(map(len, due.values()))
+    for (locale, among), untold in due.items():
+        if not untold:
+            continue
+        learnt = _texts_to_learn(texts.filter(locale=locale), among)
+        for fold in range(perplexity.FOLDS):
+            if not (ids := [pk for pk, uid in untold if perplexity.fold(uid) == fold]):
+                continue
+            model = perplexity.model_without(fold, learnt)
+            for start in range(0, len(ids), BLOCK):
+                block = ids[start : start + BLOCK]
+                _tell(block, model, among)
+                done += len(block)
+                if told:
+                    told(done, total)
+            del model  # before the next one is made: they are large
+    return done
+
+
+def _texts_to_learn(texts: QuerySet[Task], among: int) -> list[list[str]]:
+    """What models read of the first `among` of `texts`, by fold."""
+    keys = texts.order_by("pk").values_list("pk", "uid")[:among]
+    folds = []
+    for ids in perplexity.drawn(keys.iterator(chunk_size=10_000)):
+        start = Left("content", perplexity.MOST_READ)
+        found = dict(Task.objects.filter(pk__in=Ids(ids)).order_by().values_list("pk", start))
+        folds.append([found[pk] for pk in ids if pk in found])
+    return folds
+
+
+def _tell(ids: list[int], model: perplexity.Model, among: int) -> None:
+    """Work it out outside the transaction, then write it for the texts that have not changed meanwhile."""
+    texts = dict(Task.objects.filter(pk__in=Ids(ids)).values_list("pk", "content"))
+    surprises = {pk: model.surprise(content) or (None, None) for pk, content in texts.items()}
+    with transaction.atomic():
+        there = Task.objects.select_for_update(no_key=True).filter(pk__in=Ids(ids)).order_by("pk")
+        same = [pk for pk, content in there.values_list("pk", "content") if texts.get(pk) == content]
+        rows = [(pk, *surprises[pk], among) for pk in same]
+        update_each(TextStatistics, ("bits_per_byte", "perplexity", "told_among"), rows)
 
 
 def compare_texts(tasks: QuerySet[Task], *, told: Told | None = None) -> int:

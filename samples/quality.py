@@ -54,7 +54,7 @@ _other_scripts_of_the_east = re.compile("[\u3041-\u3096\u30a1-\u30fa\u1100-\u11f
 
 
 class Figures(NamedTuple):
-    """`language` is ISO 639 as fastText names it, "" for a text without letters; `perplexity` waits for a model."""
+    """`language` is ISO 639 as fastText names it, "" for a text without letters; `perplexity` is told later, beside others."""
 
     word_number: int
     character_number: int

@@ -31,9 +31,11 @@ def import_file(progress, *, path: str, project: int, **asked):
 
 @job(looking_over.MEASURE)
 def measure_texts(progress, *, project: int):
-    """Measure the texts of a project that have no figures yet."""
+    """Measure the texts of a project that have no figures yet, and tell how surprising they are beside the others."""
     tasks = Task.objects.filter(project=project)
-    return {"measured": looking_over.measure_texts(tasks, told=partial(_tell, progress, "measured"))}
+    measured = looking_over.measure_texts(tasks, told=partial(_tell, progress, "measured"))
+    compared = looking_over.tell_perplexities(project, told=partial(_tell, progress, "set beside the others"))
+    return {"measured": measured, "perplexities": compared}
 
 
 @job(looking_over.COMPARE)

@@ -126,6 +126,7 @@ class TaskAdmin(ReadOnly, LongScopedAdmin):
         ("statistics__language", FieldTextFilter),
         ("statistics__word_number", RangeNumericFilter),
         ("statistics__flagged_word_ratio", RangeNumericFilter),
+        ("statistics__bits_per_byte", RangeNumericFilter),
         ("created_at", RangeDateTimeFilter),
     ]
     indexed = ["project", "status", "label", "source"]
@@ -211,6 +212,8 @@ class TaskAdmin(ReadOnly, LongScopedAdmin):
         parts += [f"{percent(share)} {what}" for what, share in shares.items()]
         if told.language:
             parts.append(f"language {told.language} ({percent(told.language_probability)})")
+        if told.bits_per_byte is not None:
+            parts.append(f"surprise {told.bits_per_byte:.2f} bits a byte (perplexity {told.perplexity:,.0f})")
         return ", ".join(parts)
 
     @display(description="Image")

@@ -8,7 +8,11 @@ from .tasks import Task
 
 
 class TextStatistics(models.Model):
-    """The figures of one task's text, as `samples.quality.measure` says what they mean; ratios from 0 to 1."""
+    """The figures of one task's text; ratios from 0 to 1.
+
+    `samples.quality.measure` says what they mean, and `samples.perplexity` of the last three, which stay empty in a
+    project with few texts.
+    """
 
     task = models.OneToOneField(Task, models.CASCADE, primary_key=True, related_name="statistics")
     word_number = models.PositiveIntegerField("words")
@@ -19,6 +23,12 @@ class TextStatistics(models.Model):
     language = models.CharField("recognised language", max_length=16, blank=True)
     language_probability = ShareField()
     perplexity = models.FloatField(null=True, blank=True)
+    bits_per_byte = models.FloatField("surprise (bits a byte)", null=True, blank=True)
+    told_among = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="The size of the project, in this text's locale, that its perplexity was told at.",
+    )
 
     class Meta:
         verbose_name = verbose_name_plural = "text statistics"

@@ -7,6 +7,7 @@ import pytest
 from django.core.files.base import ContentFile
 
 from labelhub.accounts.roles import Role
+from samples import looking_over, perplexity
 from samples.models import Annotation, Dataset, Sample, Task, TextStatistics
 from tests.factories import (
     make_batch,
@@ -201,6 +202,24 @@ def test_figures_that_were_stored_are_shown_as_they_are(manager, dataset_id, tas
         "langProb": 99,
         "perplexity": 123,
     }
+
+
+def test_perplexity_is_told_once_there_are_texts_enough(manager, project, dataset_id, monkeypatch):
+    monkeypatch.setattr(perplexity, "FEWEST", 10)
+
+    def sent():
+        looking_over.measure_texts(Task.objects.filter(project=project))
+        looking_over.tell_perplexities(project.pk)
+        items = listed(manager, dataset_id)["items"]
+        return {item["id"]: item["textExtra"]["perplexity"] for item in items}
+
+    made = [make_task(project, f"The parcel number {number} came late", locale="en") for number in range(9)]
+    assert set(sent().values()) == {0}
+    made.append(make_task(project, "asdf;lkj qwpoeiru", locale="en"))
+    told = sent()
+    assert told == {task.uid: round(TextStatistics.objects.get(task=task).perplexity) for task in made}
+    assert all(type(figure) is int and figure >= 1 for figure in told.values())
+    assert max(told, key=told.get) == made[-1].uid
 
 
 def test_an_image_is_sent_as_the_file_it_is(manager, project, dataset_id):
