@@ -8,9 +8,9 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelhub.heads import MOST
 from labelhub.api.uipath.comments import MOMENTS, after
 from labelhub.api.uipath.cursors import Place, place_of, token_of
+from labelhub.heads import MOST
 from samples.models import Project, Source, Task
 from tests.factories import make_settled_task, make_task
 
