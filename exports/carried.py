@@ -103,7 +103,7 @@ class CarriedSamples:
         return Task.objects.filter(sample__batch_items__batch=self._batch)
 
     def identities(self, *columns: str) -> Iterator[Slim]:
-        """All are put in train for it, the largest part as a rule: in one part, they are read along its index."""
+        """All are put in train for it, the largest part as a rule: in one part, they are one walk."""
         self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
         yield from rows.identities(rows.walk_part(self._batch, Split.TRAIN), *(f"task__{name}" for name in columns))
 
@@ -112,8 +112,7 @@ class CarriedSamples:
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()
-                # Their part named, for the index to find each of them by: half of SQLite's time.
-                self._batch.items.filter(split=Split.TRAIN, sample_id__in=Ids(chunk)).update(split=split)
+                self._batch.items.filter(sample_id__in=Ids(chunk)).update(split=split)
 
 
 class CarriedTasks:

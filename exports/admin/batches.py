@@ -364,7 +364,7 @@ class BatchItemAdmin(ReadOnly, LongScopedAdmin):
     list_display = ["sample", "batch", "split", "is_claim"]
     list_select_related = ["sample", "batch__project"]
     list_filter = [("batch", ScopedAutocompleteFilter), ("split", ChoicesDropdownFilter)]
-    indexed = ["batch", "split"]
+    indexed = ["batch"]
     in_key_order = ()
     search_fields = ["sample__content"]
     search_help_text = "Words of the text, or the sample’s id."
