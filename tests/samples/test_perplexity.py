@@ -3,15 +3,12 @@
 import csv
 import random
 from bisect import bisect_left, bisect_right
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from samples import perplexity
-
-SIB200 = Path("/work/shared/data/sib200")
 
 short = st.text(alphabet="abc é中", max_size=12)
 
@@ -96,11 +93,15 @@ def test_a_new_model_is_due_with_half_as_many_texts_again(texts, among):
 # Real texts -----------------------------------------------------------------------------------------------------------
 
 
-def sentences(language):
-    if not (SIB200 / language).is_dir():
-        pytest.skip(f"SIB-200 is not in {SIB200}")
-    with open(SIB200 / language / "train.tsv", encoding="utf-8", newline="") as file:
-        return [row["text"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)][:600]
+@pytest.fixture(scope="module")
+def sentences(real_data):
+    """A function: 600 sentences of SIB-200 in a language."""
+
+    def read(language):
+        with open(real_data / "sib200" / language / "train.tsv", encoding="utf-8", newline="") as file:
+            return [row["text"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)][:600]
+
+    return read
 
 
 def auc(real, damaged):
@@ -117,7 +118,7 @@ def auc(real, damaged):
         ("zho_Hans", ["eng_Latn", "fra_Latn"]),
     ],
 )
-def test_real_texts_surprise_less_than_damaged_and_foreign_ones(language, others):
+def test_real_texts_surprise_less_than_damaged_and_foreign_ones(language, others, sentences):
     chosen = random.Random(7)
     folds = [[] for _ in range(perplexity.FOLDS)]
     for number, text in enumerate(sentences(language)):
@@ -140,7 +141,7 @@ def test_real_texts_surprise_less_than_damaged_and_foreign_ones(language, others
     assert sum(in_sample) / len(in_sample) < 0.9 * sum(real) / len(real)  # which is why nothing tells what it read
 
 
-def test_perplexity_a_character_takes_english_among_chinese_for_easy():
+def test_perplexity_a_character_takes_english_among_chinese_for_easy(sentences):
     model = perplexity.Model(sentences("zho_Hans")[:480])
     real, foreign = (
         [model.surprise(text) for text in texts] for texts in (sentences("zho_Hans")[480:], sentences("eng_Latn"))
