@@ -23,6 +23,7 @@ def test_the_docs_list_the_nouns_and_try_a_request_out(page, live_server):
         "tasks",
         "annotations",
         "predictions",
+        "doubts",
         "samples",
         "batches",
         "finetunes",

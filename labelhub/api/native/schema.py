@@ -104,5 +104,5 @@ class Bearer(OpenApiAuthenticationExtension):
 
 def ours_only(endpoints, **kwargs):
     """The rooms of outside contracts are described by their contracts, not here."""
-    ours = ("labelhub.api.native.", "labelhub.api.tasks_door", "labelhub.api.tokens")
+    ours = ("labelhub.api.native.", "labelhub.api.tasks_door", "labelhub.api.projects_door", "labelhub.api.tokens")
     return [endpoint for endpoint in endpoints if endpoint[3].cls.__module__.startswith(ours)]
