@@ -15,7 +15,7 @@ ENTITIES = """{
 "datasetId": "%s",
 "importTime": [],
 "annoTime": [],
-"tabType": 0,
+"tabType": 1,
 "labelId": ""
 }"""
 EXPORT = """{
@@ -49,11 +49,13 @@ def curl(live_server, manager):
     return run
 
 
-def test_the_entities_are_listed_in_the_shape_of_the_example(curl, dataset_id, tasks):
+def test_the_entities_are_listed_in_the_shape_of_the_example(curl, dataset_id, tasks, manager):
+    content = [{"prompt": tasks[0].content, "response": [["好"]]}]
+    manager.post("entity/annotate", {"id": tasks[0].uid, "datasetId": dataset_id, "content": content})
     answer = curl("/wenxinworkshop/entity/list", ENTITIES % dataset_id)
     assert list(answer) == ["log_id", "result", "status", "success"]
     assert list(answer["result"]) == ["totalAll", "total", "items"]
-    assert (answer["result"]["totalAll"], answer["result"]["total"]) == (5, 5)
+    assert (answer["result"]["totalAll"], answer["result"]["total"]) == (5, 1)  # tabType 1: the annotated
     item = answer["result"]["items"][0]
     assert list(item) == ["id", "name", "labels", "url", "memorySize", "isEncrypted", "textExtra"]
     assert list(item["textExtra"]) == TEXT_EXTRA.split()
