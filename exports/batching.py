@@ -447,7 +447,7 @@ def begin(batch, storage):
         setattr(batch, field, value)
     for path in (batch.path, manifest_path(batch)):
         destinations.remove_unfinished(storage, path)
-    if batch.sample_count >= MANY:
+    if batch.sample_count >= MANY and batch.carries == Batch.Carries.SAMPLES:
         take_stock(BatchItem)
 
 

@@ -103,12 +103,11 @@ class CarriedSamples:
         return Task.objects.filter(sample__batch_items__batch=self._batch)
 
     def identities(self, *columns: str) -> Iterator[Slim]:
-        """All are put in train for it, the largest part as a rule: in one part, they are one walk."""
-        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
-        yield from rows.identities(rows.walk_part(self._batch, Split.TRAIN), *(f"task__{name}" for name in columns))
+        return rows.identities(rows.walk_part(self._batch), *(f"task__{name}" for name in columns))
 
     def place(self, dealt, report) -> None:
-        """All are in train, where `identities` found them; those of the others are moved from there."""
+        """All are put in train, the largest part as a rule, and those of the others moved from there."""
+        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()

@@ -70,9 +70,11 @@ def walk(rows: QuerySet) -> Walk:
     )
 
 
-def walk_part(batch: Batch, split: int) -> Walk:
-    """The approved samples in a part of a batch, as its items freeze them."""
-    items = BatchItem.objects.filter(batch=batch, split=split)
+def walk_part(batch: Batch, split: int | None = None) -> Walk:
+    """The approved samples in a part of a batch, or in the whole of it, as its items freeze them."""
+    items = BatchItem.objects.filter(batch=batch)
+    if split is not None:
+        items = items.filter(split=split)
     samples = Sample.objects.approved()
 
     def between(after, upto):
@@ -449,7 +451,7 @@ class _Found(NamedTuple):
 
 
 class _Identities:
-    """What has the database write a step's ids, uids and labels: in JSON, for they may hold anything, or nothing."""
+    """What has the database write a step's ids, uids and labels; these in JSON, for they may hold anything, or nothing."""
 
     def __init__(self, walk: Walk):
         say = dialect_of(walk)
