@@ -370,16 +370,17 @@ def write(batch: Batch, progress: Progress) -> None:
         begin(batch, storage)
         undo.callback(this_run(batch).update, state=State.QUEUED)
         progress(0, batch.sample_count, "reading the selection")
-        remaining = let_go(batch)
-        if batch.ratios and not batch.manifest:  # written before, it is dealt for good
-            dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
-        file = _file_of(batch, lambda done, part: progress(done, remaining, f"writing {part}"))
-        draft = destinations.draft(storage, batch.path)
-        undo.callback(draft.abandon)
-        for chunk in file.chunks():
-            draft.write(chunk)
-        if file.rows != remaining and batch.carries == Batch.Carries.SAMPLES:
-            raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
+        # To look for approvals taken back before the file is written would be to read every sample twice. The file shows
+        # it by its length, and is then written once more.
+        remaining = batch.sample_count
+        file, draft = _drafted(batch, storage, remaining, progress, undo)
+        if file.rows != remaining or not remaining:
+            remaining = let_go(batch)
+            if batch.carries == Batch.Carries.SAMPLES:
+                draft.abandon()
+                file, draft = _drafted(batch, storage, remaining, progress, undo)
+                if file.rows != remaining:
+                    raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
         finished_at = timezone.now()
         warnings = warnings_of(batch, figures_of_file(batch, file))
         withdrawn = batch.sample_count - file.rows
@@ -409,6 +410,18 @@ def write(batch: Batch, progress: Progress) -> None:
             note.publish()
         undo.pop_all()
     batch.refresh_from_db()
+
+
+def _drafted(batch, storage, expected, progress, undo) -> tuple[File, Any]:
+    """The rows in their parts and on their way: what was written, and the draft that holds it."""
+    if batch.ratios and not batch.manifest:  # written before, it is dealt for good
+        dealing.deal(batch, partial(progress, 0, expected, "dealing the split"))
+    file = _file_of(batch, lambda done, part: progress(done, expected, f"writing {part}"))
+    draft = destinations.draft(storage, batch.path)
+    undo.callback(draft.abandon)
+    for chunk in file.chunks():
+        draft.write(chunk)
+    return file, draft
 
 
 def record_written(batch: Batch, sha256: str) -> None:

@@ -231,3 +231,30 @@ class Texts(Listed):
     """Texts."""
 
     kind = "text"
+
+
+class Named(RawSQL):
+    """The primary keys of `model` rows by a unique pair of a foreign key and a text:
+    `pk__in=Named(Task, ("source", "external_id"), [(1, "a"), (1, "b")])`.
+
+    Each pair is looked up by itself. Told of one source and many texts, PostgreSQL would judge by its last look at the
+    table how many rows the source has, and of one that has come since read them all, again with every block of an import.
+    """
+
+    def __init__(self, model: type[models.Model], fields: tuple[str, str], pairs: Iterable[tuple[int, str]]):
+        self.pairs = list(pairs)
+        key, text, primary = (str(model._meta.get_field(name).column) for name in (*fields, model._meta.pk.name))  # type: ignore[union-attr]
+        self.form = {"table": model._meta.db_table, "key": key, "text": text, "primary": primary}
+        sql = (
+            "SELECT row.{primary} FROM json_each(%s) AS given CROSS JOIN {table} AS row"  # CROSS: in this order
+            " ON row.{key} = given.value ->> 0 AND row.{text} = given.value ->> 1"
+        )
+        super().__init__(sql.format(**self.form), [json.dumps(self.pairs)])
+
+    def as_postgresql(self, compiler, connection):
+        sql = (
+            "(SELECT {primary} FROM unnest(%s::bigint[], %s::text[]) AS given ({key}, {text})"
+            " JOIN {table} USING ({key}, {text}))"
+        )
+        keys, texts = zip(*self.pairs, strict=True) if self.pairs else ((), ())
+        return sql.format(**self.form), [list(keys), list(texts)]

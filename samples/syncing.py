@@ -69,7 +69,7 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
 def _sync_chunk(source: Source, items: Sequence[Item], *, overwrite: bool) -> Synced:
     there = {
         task.external_id: task
-        for task in Task.objects.filter(source=source, external_id__in=[item.external_id for item in items]).only(
+        for task in Task.objects.named((source, item.external_id) for item in items).only(
             "external_id", "content", "occurred_at", "metadata"
         )
     }

@@ -1,13 +1,13 @@
 """INSERT … SELECT: one statement, however many rows."""
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 
 from labelhub.accounts.models import AuditEntry
-from labelhub.setwise import insert_rows, insert_select
+from labelhub.setwise import Named, insert_rows, insert_select
 from samples.models import Annotation, Source, Task
 
 from .factories import make_project, make_source, make_task, make_user
@@ -115,3 +115,52 @@ def test_any_text_arrives_as_it_left(text):
     insert_rows(Task, ("uid", "external_id", "content", "confidence", "validated_at"), rows, same=same)
     found = Task.objects.filter(source=source).order_by("uid")
     assert list(found.values_list("content", "confidence", "validated_at")) == [(text, 0.25, now), (text, None, None)]
+
+
+@pytest.mark.django_db
+def test_rows_are_found_by_the_names_their_sources_know_them_by():
+    project = make_project()
+    one, other = make_source(project, "one"), make_source(project, "other")
+    names = ["a", "7", "it's", 'quo"te', "é 中文 \U0001f600", "a b", "[1]", ""]
+    tasks = {
+        (source, name): make_task(project, source=source, external_id=name) for source in (one, other) for name in names
+    }
+    asked = [
+        (one, "a"),
+        (one, "7"),
+        (other, "it's"),
+        (other, 'quo"te'),
+        (other, "é 中文 \U0001f600"),
+        (one, "[1]"),
+        (one, ""),
+    ]
+    found = Task.objects.named([*asked, (one, "nobody"), (one, "a")])
+    assert sorted(found.values_list("pk", flat=True)) == sorted(tasks[pair].pk for pair in asked)
+    assert not Task.objects.named([]).exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite plans without looking how many rows there are")
+def test_a_source_that_has_just_come_is_not_read_whole_to_find_some_of_its_rows():
+    """Else every block of an import would read all blocks before it."""
+    project, now = make_project(), timezone.now()
+
+    def fill(source, count):
+        same = {
+            "project": project.pk,
+            "source": source.pk,
+            "type": project.task_type,
+            "created_at": now,
+            "updated_at": now,
+        }
+        rows = ((f"{source.pk:08}{number:08}", f"row-{number}", "text") for number in range(count))
+        insert_rows(Task, ("uid", "external_id", "content"), rows, same=same)
+
+    fill(make_source(project, "old"), 6_000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    new = make_source(project, "new")
+    fill(new, 6_000)
+    names = Named(Task, ("source", "external_id"), [(new.pk, f"row-{number}") for number in range(5)])
+    plan = Task.objects.filter(pk__in=names).order_by().explain()
+    assert "task_once_in_source" in plan, plan

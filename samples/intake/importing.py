@@ -343,7 +343,7 @@ class _Run:
         wanted = ("external_id", "uid", "pk", "content", "options", "answer", "status", "project_id")
         found = {}
         ids = [item.external_id for item in items] + [item.other_id for item in items if item.other_id]
-        tasks = Task.objects.filter(source=self.source, external_id__in=Texts(ids))
+        tasks = Task.objects.named((self.source, one) for one in ids)
         for row in tasks.values_list(*wanted):
             found[row[0]] = row
         uids = [item.uid for item in items if item.uid and item.external_id not in found]

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import Q
-
 from labelhub.accounts.roles import Power
 from labelhub.fields import dump_json
-from samples.models import Project, Task
+from labelhub.setwise import Texts
+from samples.models import Project, Source, Task
 from samples.permissions import require
 
 from .importing import import_tasks
@@ -34,11 +33,9 @@ def post_tasks(project: Project, items: Sequence[Mapping[str, Any]], *, source: 
     lines = b"".join(dump_json(_row(item)).encode() + b"\n" for item in items)
     imported = import_tasks(project, io.BytesIO(lines), name="tasks", layout=Layout(kind="jsonl"), source=source, by=by)
     ids = [item.get("id") or content_id(item["content"], item.get("options")) for item in items]
-    found = Task.objects.filter(Q(source__name=source, external_id__in=ids) | Q(uid__in=ids), project=project)
-    known: dict[str, int] = {}
-    for pk, uid, external_id in found.values_list("pk", "uid", "external_id"):
-        known[uid] = pk
-        known.setdefault(external_id, pk)
+    whence = Source.objects.filter(project=project, name=source)
+    known = dict(Task.objects.named((row, one) for row in whence for one in ids).values_list("external_id", "pk"))
+    known |= dict(Task.objects.filter(project=project, uid__in=Texts(ids)).values_list("uid", "pk"))
     return Posted([known[one] for one in ids], imported.created, imported.unchanged)
 
 

@@ -1,5 +1,7 @@
 """Tasks, what people answered, what models guessed."""
 
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -9,6 +11,7 @@ from django.utils import timezone
 
 from labelhub.accounts.roles import Power
 from labelhub.fields import JSONTextField
+from labelhub.setwise import Named
 from samples import task_types
 
 from .datasets import Source
@@ -36,6 +39,10 @@ class TaskQuerySet(models.QuerySet):
 
     def visible_to(self, user):
         return self.where(user, Power.VIEW)
+
+    def named(self, pairs: Iterable[tuple[Source, str]]):
+        """Those that a source knows by an external id."""
+        return self.filter(pk__in=Named(Task, ("source", "external_id"), [(source.pk, name) for source, name in pairs]))
 
     def unanswered_by(self, user):
         return self.exclude(annotations__annotator=user)

@@ -7,8 +7,6 @@ from exports.models import Batch, BatchItem
 from labelhub.accounts.models import User
 from labelhub.jobs.models import Job
 
-from .intake import identical
-
 TABLE, COPY = BatchItem._meta.db_table, "bench_claims"
 
 
@@ -47,3 +45,23 @@ class Bench:
     def plan(self) -> None:
         """What a stratified split costs: reading ids, uids and labels, and dealing them."""
         splits.deal(rows.identities(rows.walk(self.samples)), splits.parse("0.8/0.1/0.1"), seed="0", stratify=True)
+
+
+def identical(cursor, table: str, copy: str) -> list[str]:
+    """What makes an empty table `copy` with the columns, indexes and constraints of `table`."""
+    if connection.vendor == "postgresql":
+        made = [f"CREATE TABLE {copy} (LIKE {table} INCLUDING ALL)"]
+        cursor.execute(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conrelid = %s::regclass AND contype = 'f'",
+            [table],
+        )
+        return made + [f"ALTER TABLE {copy} ADD CONSTRAINT bench_{name} {rule}" for name, rule in cursor.fetchall()]
+    cursor.execute("SELECT sql FROM sqlite_master WHERE tbl_name = %s AND sql IS NOT NULL ORDER BY type DESC", [table])
+    found = [sql for (sql,) in cursor.fetchall()]
+    return [
+        sql.replace(f'"{table}"', f'"{copy}"', 1).replace('INDEX "', 'INDEX "bench_', 1)
+        if sql.startswith("CREATE TABLE")
+        else sql.replace(f' ON "{table}"', f' ON "{copy}"', 1).replace('INDEX "', 'INDEX "bench_', 1)
+        for sql in found
+    ]

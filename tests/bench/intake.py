@@ -1,7 +1,7 @@
-"""How fast rows come in, beside the database's own bulk way: the same rows into identical tables, nothing computed.
+"""How fast rows come in, beside the database's own bulk way: the same rows into the same tables, nothing computed.
 
-On PostgreSQL that is a bare COPY of a text that is ready, elsewhere executemany of tuples that are; the tables beside
-ours have the same columns, indexes and constraints, and take the same tasks, samples and audit entries.
+On PostgreSQL that is a bare COPY of a text that is ready, elsewhere executemany of tuples that are. They go where the
+import's own rows went, so that both write into indexes of one size: tasks, samples and audit entries.
 """
 
 import io
@@ -11,7 +11,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import orjson
+from django.core.management.color import no_style
 from django.db import connection, transaction
+from django.db.models import Max
 
 from labelhub.accounts.models import AuditEntry, new_uid
 from samples.intake import import_tasks
@@ -42,74 +44,76 @@ def import_seconds(data: bytes) -> tuple[float, Project]:
 
 
 def bare_seconds(project: Project) -> float:
-    """How long the rows of `project` take to be written into identical tables by the database's own bulk way."""
-    samples = Sample.objects.filter(project=project)
-    written = {
-        Task: Task.objects.filter(project=project),
-        Sample: samples,
-        AuditEntry: AuditEntry.objects.filter(subject="sample", subject_id__in=samples.values("pk")),
-    }
-    return sum(_bare_table(model, rows) for model, rows in written.items())
-
-
-def _bare_table(model, rows) -> float:
-    table, copy = model._meta.db_table, f"bench_{model._meta.model_name}"
-    columns = [field.column for field in model._meta.concrete_fields]
-    picked = list(rows.order_by("pk").values_list(*(field.attname for field in model._meta.concrete_fields)))
-    prepared = [
-        tuple(
-            field.get_db_prep_save(value, connection)
-            for field, value in zip(model._meta.concrete_fields, row, strict=True)
-        )
-        for row in picked
+    """How long the rows of `project` take to be written once more, under other keys, by the database's own bulk way."""
+    tasks, samples = Task.objects.filter(project=project), Sample.objects.filter(project=project)
+    entries = AuditEntry.objects.filter(subject="sample", subject_id__in=samples.values("pk"))
+    further = {model: _further(model) for model in (Task, Sample, AuditEntry)}
+    ready = [
+        (Task, _rows(tasks, further, {"uid": lambda _: new_uid(), "external_id": "bare-{}".format})),
+        (Sample, _rows(samples, further, {"uid": lambda _: new_uid()})),
+        (AuditEntry, _rows(entries, further, {"subject_id": lambda pk: pk + further[Sample]})),
     ]
-    names = ", ".join(columns)
-    with connection.cursor() as cursor:
-        for sql in identical(cursor, table, copy):
+    took = sum(_written(model, rows) for model, rows in ready)
+    with connection.cursor() as cursor:  # the next keys come after these
+        for sql in connection.ops.sequence_reset_sql(no_style(), [Task, Sample, AuditEntry]):
             cursor.execute(sql)
-        try:
-            if connection.vendor == "postgresql":
-                cursor.execute(f"CREATE TEMP TABLE bench_text (LIKE {table})")
-                with cursor.copy(f"COPY bench_text ({names}) FROM STDIN") as load:
-                    for row in prepared:
-                        load.write_row(row)
-                with cursor.copy(f"COPY bench_text ({names}) TO STDOUT") as out:
-                    ready = b"".join(map(bytes, out))
-                cursor.execute("DROP TABLE bench_text")
-                start = time.perf_counter()
-                with cursor.copy(f"COPY {copy} ({names}) FROM STDIN") as load:
-                    load.write(ready)
-                return time.perf_counter() - start
-            marks = ", ".join(["%s"] * len(columns))
-            start = time.perf_counter()
-            for first in range(0, len(prepared), BLOCK):
-                with transaction.atomic():
-                    cursor.executemany(
-                        f"INSERT INTO {copy} ({names}) VALUES ({marks})", prepared[first : first + BLOCK]
-                    )
-            return time.perf_counter() - start
-        finally:
-            cursor.execute(f"DROP TABLE {copy}")
+    return took
 
 
-def identical(cursor, table: str, copy: str) -> list[str]:
-    """What makes an empty table `copy` with the columns, indexes and constraints of `table`."""
-    if connection.vendor == "postgresql":
-        made = [f"CREATE TABLE {copy} (LIKE {table} INCLUDING ALL)"]
-        cursor.execute(
-            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
-            " WHERE conrelid = %s::regclass AND contype = 'f'",
-            [table],
-        )
-        return made + [f"ALTER TABLE {copy} ADD CONSTRAINT bench_{name} {rule}" for name, rule in cursor.fetchall()]
-    cursor.execute("SELECT sql FROM sqlite_master WHERE tbl_name = %s AND sql IS NOT NULL ORDER BY type DESC", [table])
-    found = [sql for (sql,) in cursor.fetchall()]
+def _further(model) -> int:
+    """What to add to a key of `model` for one that nobody has."""
+    return model.objects.aggregate(last=Max("pk"))["last"] or 0
+
+
+def _rows(rows, further, changes) -> list[tuple]:
+    """The rows as the driver takes them, each with another key and what else must be its own."""
+    model = rows.model
+    changes = {model._meta.pk.attname: lambda pk: pk + further[model], **changes}
+    for field in model._meta.concrete_fields:
+        if field.related_model in further:
+            changes[field.attname] = lambda pk, by=further[field.related_model]: pk + by
+    fields = model._meta.concrete_fields
     return [
-        sql.replace(f'"{table}"', f'"{copy}"', 1).replace('INDEX "', 'INDEX "bench_', 1)
-        if sql.startswith("CREATE TABLE")
-        else sql.replace(f' ON "{table}"', f' ON "{copy}"', 1).replace('INDEX "', 'INDEX "bench_', 1)
-        for sql in found
+        tuple(
+            field.get_db_prep_save(changes.get(field.attname, _same)(value), connection)
+            for field, value in zip(fields, row, strict=True)
+        )
+        for row in rows.order_by("pk").values_list(*(field.attname for field in fields))
     ]
+
+
+def _same(value):
+    return value
+
+
+def _written(model, rows: list[tuple]) -> float:
+    table = connection.ops.quote_name(model._meta.db_table)
+    names = ", ".join(connection.ops.quote_name(field.column) for field in model._meta.concrete_fields)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            ready = _as_text(cursor, table, names, rows)
+            start = time.perf_counter()
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as load:
+                load.write(ready)
+            return time.perf_counter() - start
+        marks = ", ".join(["%s"] * len(model._meta.concrete_fields))
+        start = time.perf_counter()
+        for first in range(0, len(rows), BLOCK):
+            with transaction.atomic():
+                cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows[first : first + BLOCK])
+        return time.perf_counter() - start
+
+
+def _as_text(cursor, table: str, names: str, rows: list[tuple]) -> bytes:
+    """The rows as COPY writes them, and reads them back."""
+    cursor.execute(f"CREATE TEMP TABLE bench_text (LIKE {table})")
+    with cursor.copy(f"COPY bench_text ({names}) FROM STDIN") as load:
+        for row in rows:
+            load.write_row(row)
+    with cursor.copy(f"COPY bench_text ({names}) TO STDOUT") as out:
+        ready = b"".join(map(bytes, out))
+    cursor.execute("DROP TABLE bench_text")
+    return ready
 
 
 def main(rows: int, runs: int, line: Callable[..., None]) -> None:

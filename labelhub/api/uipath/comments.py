@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, 
 from django.db.models.functions import Coalesce
 
 from labelhub.heads import first_keys
+from labelhub.setwise import Texts
 from samples.models import Annotation, AnnotationLabel, Dataset, Prediction, Source, Task, TaskLabel
 from samples.syncing import Item
 
@@ -64,14 +65,10 @@ def between(
 
 def with_uids(tasks: QuerySet[Task], uids: Iterable[str]) -> QuerySet[Task]:
     """Those of `tasks` that `uids` (`<source id>.<comment id>`) name; unknown ones are left out."""
-    wanted: dict[str, list[str]] = {}
-    for uid in uids:
-        source, _, comment = uid.partition(".")
-        wanted.setdefault(source, []).append(comment)
-    named = Q(pk__in=[])
-    for source, comments in wanted.items():
-        named |= Q(source__uid=source, external_id__in=comments)
-    return tasks.filter(named)
+    wanted = [uid.partition(".")[::2] for uid in uids]
+    sources = {source.uid: source for source in Source.objects.filter(uid__in=Texts(source for source, _ in wanted))}
+    named = Task.objects.named((sources[source], comment) for source, comment in wanted if source in sources)
+    return tasks.filter(pk__in=named.values("pk"))
 
 
 def filtered(tasks: QuerySet[Task], asked: Mapping[str, Any], attributes: Iterable[Mapping[str, Any]] = ()):

@@ -101,6 +101,17 @@ def tasks(project, dataset):
 
 
 @pytest.fixture
+def s3_destination(s3, settings):
+    """The hub with a second destination, in a real store."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "s3": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": s3.options()},
+    }
+    settings.EXPORT_DESTINATIONS = [*settings.EXPORT_DESTINATIONS, "s3"]
+    return s3
+
+
+@pytest.fixture
 def manager(project):
     return Speaker(make_member(project, Role.MANAGER))
 

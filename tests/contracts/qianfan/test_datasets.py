@@ -7,7 +7,6 @@ from datetime import datetime
 
 import pytest
 import requests
-from django.conf import settings as django_settings
 from django.core.files.storage import storages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -315,17 +314,6 @@ def test_an_export_s_address_needs_no_key_and_opens_nothing_else(manager, datase
     assert manager.client.get(f"/wenxinworkshop/entity/content/{token}").status_code == 404
     settings.LINK_SECONDS = -1
     assert manager.client.get(url).status_code == 404
-
-
-@pytest.fixture
-def s3_destination(s3, settings):
-    """The hub with a second destination, in a real store."""
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "s3": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": s3.options()},
-    }
-    settings.EXPORT_DESTINATIONS = [*django_settings.EXPORT_DESTINATIONS, "s3"]
-    return s3
 
 
 def test_an_export_to_a_bucket_is_there_under_the_name_it_tells(manager, dataset_id, tasks, s3_destination):
