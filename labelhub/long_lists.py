@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.admin.utils import build_q_object_from_lookup_parameters
 from django.core.paginator import Paginator
-from django.db.models import Max, Min, QuerySet
+from django.db.models import QuerySet
 from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
@@ -159,10 +159,11 @@ class LongChangeList(ChangeList):
 
     def looked_through(self, falling: bool, place: int | None) -> tuple[list[int], int | None]:
         """The keys of up to a page of rows, and how far they were looked for if a moment was not enough to see the end."""
-        ends = self.model._default_manager.aggregate(first=Min("pk"), last=Max("pk"))
-        if ends["first"] is None:
+        everything = self.model._default_manager.order_by("pk").values_list("pk", flat=True)
+        first, last = everything.first(), everything.last()  # asked for both at once, SQLite reads the table
+        if first is None or last is None:
             return [], None
-        start, end = (ends["last"] + 1, ends["first"]) if falling else (ends["first"] - 1, ends["last"])
+        start, end = (last + 1, first) if falling else (first - 1, last)
         at = start if place is None else place
         keys: list[int] = []
         until, step = perf_counter() + MOMENT, FIRST_STEP

@@ -1,7 +1,6 @@
 """The page where annotators work: one item after another, by keyboard, with what they need beside it."""
 
 from django.contrib import messages
-from django.db.models import Count, Q
 from django.http import Http404
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -14,6 +13,7 @@ from samples import annotating, assigning, suggesting
 from samples.models import Annotation, Project, Task
 
 from .answers import FEW, answer_in, choices_of, colours_of
+from .projects import count_of
 from .scoped import project_or_404
 
 LONGEST_LEAD_TIME_MS = 2_000_000_000  # what the column holds; a tab left open over a month says nothing anyway
@@ -21,9 +21,7 @@ LONGEST_LEAD_TIME_MS = 2_000_000_000  # what the column holds; a tab left open o
 
 def choose(request):
     """The projects in which the visitor may answer tasks; straight on where there is only one."""
-    projects = Project.objects.where(request.user, Power.ANNOTATE).annotate(
-        left=Count("tasks", filter=Q(tasks__status__in=[Task.Status.PENDING, Task.Status.VALIDATING]))
-    )
+    projects = Project.objects.where(request.user, Power.ANNOTATE).annotate(left=count_of(Task.objects.open()))
     return choose_project(request, projects, title="Annotate", target="annotate", left="open tasks")
 
 

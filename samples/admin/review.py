@@ -1,7 +1,7 @@
 """The review queue of a project: disagreements to decide first, then verdicts to approve, the least certain first."""
 
 from django.contrib import messages
-from django.db.models import Count, Prefetch, Q
+from django.db.models import Prefetch
 from django.http import Http404
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -16,6 +16,7 @@ from samples.models import Annotation, Project, Sample
 
 from .annotate import choose_project
 from .answers import FEW, answer_in, choices_of, colours_of
+from .projects import count_of
 from .scoped import project_or_404
 
 CARDS = 10
@@ -29,9 +30,7 @@ CAUSES = {
 
 def choose(request):
     """The projects in which the visitor may review; straight on where there is only one."""
-    projects = Project.objects.where(request.user, Power.REVIEW).annotate(
-        left=Count("samples", filter=Q(samples__status=Sample.Status.PENDING))
-    )
+    projects = Project.objects.where(request.user, Power.REVIEW).annotate(left=count_of(Sample.objects.pending()))
     return choose_project(request, projects, title="Review", target="review", left="waiting")
 
 

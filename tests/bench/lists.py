@@ -207,6 +207,8 @@ def show(what: str, ask, runs: int, bar: int, only: str) -> None:
 def main(rows=1_000_000, runs=20, only=""):
     project = made(rows)
     logging.disable(logging.CRITICAL)
+    from labelhub import wsgi  # noqa: F401  (settles the memory, as it does for the web server)
+
     boss = User.objects.get(username="bench-boss")
     people = Client(SERVER_NAME="localhost")
     people.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from exports.models import Batch, FineTune
+from labelhub.numbered import keys_at
 from samples.models import Sample
 
 from .envelope import Wrong
@@ -29,13 +30,13 @@ class Paging:
     size: int
 
     def of(self, rows: QuerySet, told: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """A page of `rows`: their numbers first, from an index alone, then only what is shown."""
-        first = (self.page - 1) * self.size
-        numbers = list(rows.values_list("pk", flat=True)[first : first + self.size])
+        """A page of `rows`, the first of them first."""
+        total = rows.order_by().count()
+        numbers = keys_at(rows, (self.page - 1) * self.size, self.size, total=total)
         shown = {row.pk: row for row in rows.filter(pk__in=numbers)}
         return {
             "items": [told(shown[number]) for number in numbers if number in shown],
-            "total": rows.order_by().count(),
+            "total": total,
             "page": self.page,
             "pageSize": self.size,
         }

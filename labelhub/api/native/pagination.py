@@ -37,11 +37,12 @@ class KeysetPagination(BasePagination):
             rows = rows.filter(**{"pk__lt" if newest else "pk__gt": key_of(cursor)})
         key = "-pk" if newest else "pk"
         parts = view.streams(rows, view.asked)
-        if parts is not None:
-            # The joins of a row are looked up for the page alone.
-            rows = view.rows().filter(
-                pk__in=first_keys([part.order_by(key) for part in parts], limit + 1, newest_first=newest)
+        # The joins of a row are looked up for the page alone.
+        rows = view.rows().filter(
+            pk__in=first_keys(
+                [part.order_by(key) for part in ([rows] if parts is None else parts)], limit + 1, newest_first=newest
             )
+        )
         page = list(rows.order_by(key)[: limit + 1])
         self.next = None
         if len(page) > limit:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from labelhub.accounts.models import User
 from labelhub.fields import dump_json
-from samples.models import Annotation, Dataset, Label, Task, TaskLabel
+from labelhub.setwise import Ids
+from samples.models import Annotation, Dataset, Label, Source, Task, TaskLabel
 from samples.models.tasks import TaskQuerySet
 from samples.quality import Figures, measure
 from samples.task_types import InvalidAnswer
@@ -35,21 +36,50 @@ def figures_of(task: Task) -> Figures:
     return Figures(*(getattr(stored, name) for name in Figures._fields))
 
 
-def annotated_for(user: User) -> Q:
-    """An entity counts as annotated when it has its verdict, and before that for those who have answered it."""
-    return Q(status=Task.Status.COMPLETED) | Q(Exists(own_answers(user)))
+class Listed(NamedTuple):
+    """What entity/list asks for.
+
+    An entity counts as annotated when it has its verdict, and before that for those who have answered it.
+    """
+
+    rows: QuerySet[Task]
+    total: int
+    total_all: int  # without the filters
 
 
-def is_filtered(asked: Mapping[str, Any]) -> bool:
-    """Whether entity/list asks for less than everything."""
-    return asked["tabType"] != ALL or any(asked.get(name) for name in ("importTime", "annoTime", "labelId"))
+def listed(dataset: Dataset, asked: Mapping[str, Any], user: User) -> Listed:
+    """The entities of `dataset` under the filters of entity/list, and how many; an index on state counts them once."""
+    everything = _of_dataset_by_state(dataset)
+    states = dict(everything.order_by().values_list("status").annotate(number=Count("pk")))
+    total_all, decided = sum(states.values()), states.get(Task.Status.COMPLETED, 0)
+    if asked["tabType"] == ALL:
+        rows, total = everything, total_all
+    else:
+        open_ones = everything.filter(status__in=[state for state in Task.Status if state != Task.Status.COMPLETED])
+        mine = []
+        if total_all > decided:
+            mine = list(open_ones.filter(annotations__annotator=user).order_by().values_list("pk", flat=True))
+        if asked["tabType"] == ANNOTATED:
+            rows, total = everything.filter(status=Task.Status.COMPLETED), decided + len(mine)
+            if mine:
+                rows = everything.filter(Q(status=Task.Status.COMPLETED) | Q(pk__in=Ids(mine)))
+        else:
+            rows, total = open_ones, total_all - decided - len(mine)
+            if mine:
+                rows = rows.exclude(pk__in=Ids(mine))
+    narrowed = _narrowed(rows, asked, user)
+    return Listed(narrowed, total if narrowed is rows else narrowed.count(), total_all)
 
 
-def filtered(tasks: QuerySet[Task], asked: Mapping[str, Any], user: User) -> QuerySet[Task]:
-    """`tasks` under the filters of entity/list; both ends of a time range belong to it."""
-    if asked["tabType"] != ALL:
-        annotated = annotated_for(user)
-        tasks = tasks.filter(annotated if asked["tabType"] == ANNOTATED else ~annotated)
+def _of_dataset_by_state(dataset: Dataset) -> TaskQuerySet:
+    """As `of_dataset`; where that is all its project has, asked by project, for which there is an index on the state."""
+    if Source.objects.filter(project=dataset.project_id).exclude(datasets=dataset).exists():
+        return of_dataset(dataset)
+    return Task.objects.filter(project=dataset.project_id)
+
+
+def _narrowed(tasks: QuerySet[Task], asked: Mapping[str, Any], user: User) -> QuerySet[Task]:
+    """`tasks` themselves where nothing more is asked; both ends of a time range belong to it."""
     if times := asked.get("importTime"):
         tasks = tasks.filter(created_at__range=times)
     if times := asked.get("annoTime"):

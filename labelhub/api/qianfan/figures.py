@@ -26,7 +26,7 @@ class Bytes(Func):
 
 @dataclass
 class Holdings:
-    """What one dataset holds; `annotated` as `entities.annotated_for` counts for the caller."""
+    """What one dataset holds; `annotated` as `entities.listed` counts for the caller."""
 
     changed_at: datetime
     entities: int = 0

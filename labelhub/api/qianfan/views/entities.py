@@ -12,8 +12,9 @@ from labelhub.accounts.models import User
 from labelhub.accounts.roles import Power
 from labelhub.api.links import opened, token_of
 from labelhub.api.qianfan import serializers
-from labelhub.api.qianfan.entities import answer_in, content_of, entity, filtered, is_filtered, labels_of, of_dataset
+from labelhub.api.qianfan.entities import answer_in, content_of, entity, labels_of, listed, of_dataset
 from labelhub.api.qianfan.envelope import NoSuchThing, QianfanView, ok
+from labelhub.numbered import keys_at
 from samples.labelling import assign
 from samples.models import Dataset, Sample, Task
 from samples.removal import delete_tasks
@@ -25,18 +26,13 @@ LINK = "qianfan-entity"
 class EntityList(QianfanView):
     def post(self, request):
         asked = self.read(serializers.EntityList)
-        everything = of_dataset(self.dataset(asked["datasetId"]))
-        chosen = filtered(everything, asked, request.user)
-        first = asked["offset"]
+        found = listed(self.dataset(asked["datasetId"]), asked, request.user)
         # The keys first: to sort whole texts for one page of them would take ten times as long.
-        keys = list(chosen.order_by("pk").values_list("pk", flat=True)[first : first + asked["pageSize"]])
+        keys = keys_at(found.rows.order_by("pk"), asked["offset"], asked["pageSize"], total=found.total)
         page = Task.objects.filter(pk__in=keys).select_related("label", "statistics").order_by("pk")
         labels = labels_of(page)
         items = [entity(task, labels=labels[task.pk], url=self.address_of(task)) for task in page]
-        total = total_all = everything.count()
-        if is_filtered(asked):
-            total = chosen.count()
-        return ok({"totalAll": total_all, "total": total, "items": items})
+        return ok({"totalAll": found.total_all, "total": found.total, "items": items})
 
     def address_of(self, task: Task) -> str:
         token = token_of(LINK, [task.uid, self.request.user.pk])
