@@ -99,7 +99,7 @@ def test_from_approved_samples_to_annotating_with_suggestions(page, settings):
         page.get_by_text(f"Filled in by {version}").wait_for()
         picture(page, "work-filled")
         page.keyboard.press("Enter")
-        page.wait_for_timeout(500)
+        page.wait_for_function("document.body.innerText.includes('2 of 6 done')")
         assert Annotation.objects.filter(annotator=boss, prefilled_by=str(version)).count() == 1
 
         # Look for label errors, and work through the first.
