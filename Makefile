@@ -58,7 +58,7 @@ lint: .venv/installed-dev  ## format, lint, import rules, types, migrations
 check: lint  ## what CI runs: lint, then the tests on SQLite and on PostgreSQL (TEST_DATABASE_URL)
 	$(TEST)
 	@if [ -n "$$TEST_DATABASE_URL" ]; then \
-		echo "Again, on PostgreSQL:"; DATABASE_URL="$$TEST_DATABASE_URL" $(TEST); \
+		echo "Again, on PostgreSQL, what asks a database:"; DATABASE_URL="$$TEST_DATABASE_URL" $(TEST) --with-database; \
 	else \
 		echo "NOT run on PostgreSQL: TEST_DATABASE_URL is not set (postgres://user@host/name)."; \
 	fi

@@ -19,6 +19,26 @@ hypothesis_settings.load_profile("patient")
 DATA = Path(os.environ.get("LABELHUB_TEST_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--with-database",
+        action="store_true",
+        help="only the tests that ask a database: the others say the same on every one",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--with-database"):
+        others = [item for item in items if not asks_a_database(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if asks_a_database(item)]
+
+
+def asks_a_database(item) -> bool:
+    """In its own process, or in those of an installation that it starts."""
+    return "django_db_setup" in getattr(item, "fixturenames", ()) or item.get_closest_marker("django_db") is not None
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real data sets; a test that needs it is skipped, saying so, where it is missing."""

@@ -3,6 +3,8 @@
 (() => {
   const SECONDS = 1;
   const known = new Map(); // part of the page -> what it shows
+  let leaving = false; // a form was sent: to reload now would take away the message that its answer brings
+  document.addEventListener("submit", (event) => { leaving = !event.defaultPrevented; });
 
   async function follow(element) {
     for (;;) {
@@ -28,6 +30,7 @@
       const percent = element.querySelector(".hub-percent");
       if (percent) percent.textContent = `${job.progress}%`;
       const moved = element.dataset.status && element.dataset.status !== job.status;
+      if (leaving) return;
       if (job.finished || moved) {
         window.location.reload();
         return;
