@@ -162,7 +162,9 @@ def test_since_a_batch_that_is_not_there_is_said_alike_whose_ever_it_is(manager,
     cancelled = make_batch(project, state="CANCELLED")
     body = {"project": "reviews", "format": "jsonl", "since": str(cancelled.uuid)}
     assert refused(manager.post("batches", body), 409, "wrong_state")
-    assert refused(manager.post("batches", {"format": "jsonl", "ids": [sample.uid], "since": str(uuid)}), 400, "invalid")
+    assert refused(
+        manager.post("batches", {"format": "jsonl", "ids": [sample.uid], "since": str(uuid)}), 400, "invalid"
+    )
     assert refused(stranger.post("batches", body), 404, "not_found")
 
 
