@@ -648,7 +648,7 @@ def retry(batch: Batch, *, by) -> Batch:
     """Have a failed batch written again, with the samples it holds."""
     with transaction.atomic():
         failed = Batch.objects.filter(pk=batch.pk, state=State.FAILED)
-        if not failed.update(state=State.QUEUED, error="", finished_at=None):
+        if not failed.update(state=State.QUEUED, error="", finished_at=None, files_removed_at=None):
             batch.refresh_from_db()
             raise WrongState(f"{batch} is {batch.get_state_display().lower()}: only a failed batch is tried again")
         batch.refresh_from_db()
@@ -716,7 +716,7 @@ def download_name(batch: Batch, name: str | None = None) -> str:
 
 def stored_file(batch: Batch, name: str | None = None) -> tuple[str, int, str]:
     """Path, size and sha256 of the batch's file, or of its shard called `name`; NotReady where there is none."""
-    if batch.files_removed_at:
+    if batch.files_removed_at and batch.state == State.READY:
         when = f"{batch.files_removed_at:%Y-%m-%d}"
         raise NotReady(f"the files of {batch} were removed on {when}: write it again to have them", state=batch.state)
     if not batch.is_ready:

@@ -59,8 +59,8 @@ def reporting(name: str) -> Iterator[None]:
         answer = getattr(error, "response", None) or {}
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = answer.get("Error", {}).get("Code", "")
-        # An upload that is gone was cleared away by somebody; a new one may succeed.
-        if 400 <= status < 500 and status not in (408, 429) and code not in ("NoSuchUpload", "RequestTimeout"):
+        # 409 is another operation under way there. An upload that is gone was cleared away; a new one may succeed.
+        if 400 <= status < 500 and status not in (408, 409, 429) and code not in ("NoSuchUpload", "RequestTimeout"):
             raise DestinationRefused(said, destination=name, code=code) from error
         raise DestinationFailed(said) from error
 

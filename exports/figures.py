@@ -11,7 +11,8 @@ from .carried import carried_by
 from .files import File
 from .formats.checks import Figures, Part
 from .formats.context import LABELLED
-from .formats.takes import LABELLED_TEXTS
+from .formats.sql import DIALECTS
+from .formats.takes import LABELLED_TEXTS, PREFERENCES
 from .models import Batch, BatchItem
 
 BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
@@ -25,8 +26,24 @@ class Bare(Func):
     output_field = TextField()
 
 
-def _is_blank(name: str) -> Exact:
-    return Exact(Bare(F(name), Value(BLANKS)), Value(""))
+class Rejected(Func):
+    """The response that a preference's answer, as it is stored, rejects."""
+
+    output_field = TextField()
+
+    def as_sql(self, compiler, connection, **context):
+        document, params = compiler.compile(self.get_source_expressions()[0])
+        return DIALECTS[connection.vendor].within(document, "rejected"), params
+
+
+def _is_blank(text: Any) -> Exact:
+    return Exact(Bare(text, Value(BLANKS)), Value(""))
+
+
+def _is_silent(at: str) -> Q:
+    """Whether the answer says nothing; of a preference, the response that was rejected counts too."""
+    rejected = Case(When(**{f"{at}type__in": sorted(PREFERENCES)}, then=Rejected(F(f"{at}answer"))))
+    return Q(_is_blank(F(f"{at}label_name"))) | Q(_is_blank(rejected))
 
 
 def figures_of_batch(batch: Batch) -> Figures:
@@ -87,8 +104,8 @@ def _blank(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
 
     A statement of its own: to group by it, SQLite would sort every row of the batch a second time.
     """
-    blank_content = _is_blank(f"{at}content")
-    groups = rows.order_by().filter(Q(blank_content) | Q(_is_blank(f"{at}label_name")))
+    blank_content = _is_blank(F(f"{at}content"))
+    groups = rows.order_by().filter(Q(blank_content) | _is_silent(at))
     groups = groups.annotate(
         in_part=F(split) if split else Value(0), has_text=Case(When(Q(blank_content), then=0), default=1)
     )

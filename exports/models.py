@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from labelhub.accounts import secrets
@@ -23,6 +23,11 @@ class BatchQuerySet(models.QuerySet):
     def with_files(self):
         """READY, and the files are still kept."""
         return self.ready().filter(files_removed_at=None)
+
+    def half_written(self):
+        """FAILED, and some of their shards are whole: kept for `retry`."""
+        whole = Shard.objects.written().filter(batch=OuterRef("pk"))
+        return self.filter(Exists(whole), state=Batch.State.FAILED)
 
     def where(self, user, power: Power):
         """Batches of the projects in which `user` holds `power`; one across projects is a superuser's."""
@@ -215,6 +220,9 @@ class KeptSide(models.Model):
 
 
 class ShardQuerySet(models.QuerySet):
+    def written(self):
+        return self.exclude(written_at=None)
+
     def unwritten(self):
         return self.filter(written_at=None)
 

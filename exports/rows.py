@@ -27,6 +27,7 @@ from samples.models import Sample
 from .formats import COLUMNS, Page
 from .formats.context import LABELLED
 from .formats.sql import DIALECTS, Compile, Dialect, Scope, Sql
+from .formats.takes import PREFERENCES
 from .models import Batch, BatchItem
 from .splits import Slim
 
@@ -122,7 +123,7 @@ def unsliced(rows: Rows) -> Rows:
 # Pages of tuples ------------------------------------------------------------------------------------------------------
 
 PROJECT, TYPE, CONTENT, LOCALE = map(COLUMNS.index, ("project", "type", "content", "locale"))
-LABEL, LABELS = map(COLUMNS.index, ("label_name", "label_names"))
+LABEL, LABELS, ANSWER = map(COLUMNS.index, ("label_name", "label_names", "answer"))
 
 
 def pages(walk: Walk) -> Iterator[Page]:
@@ -233,8 +234,18 @@ def figures_of(page: Page, data: bytes | None) -> Written:
         if row[LABEL] is not None and row[TYPE] in LABELLED
     )
     blank = sum(not row[CONTENT].strip() for row in page)
-    silent = sum(row[LABEL] is not None and not row[LABEL].strip() and bool(row[CONTENT].strip()) for row in page)
+    silent = sum(_is_silent(row) and bool(row[CONTENT].strip()) for row in page)
     return Written(len(page), data, labels, blank, silent)
+
+
+def _is_silent(row: tuple) -> bool:
+    """Whether its answer says nothing; of a preference, the response that was rejected counts too."""
+    if row[LABEL] is not None and not row[LABEL].strip():
+        return True
+    if row[TYPE] not in PREFERENCES or row[ANSWER] is None:
+        return False
+    rejected = orjson.loads(row[ANSWER]).get("rejected")
+    return rejected is not None and not rejected.strip()
 
 
 Step = tuple[int, int]
@@ -350,8 +361,12 @@ FIGURES = ("its_label", "no_text", "no_answer")
 def _figures(dialect: Dialect, table: str) -> dict[str, Sql]:
     """What is counted of each row, by what FIGURES call it."""
     blank, silent = (dialect.is_blank(f'"{table}"."{column}"') for column in ("content", "label_name"))
+    rejected = dialect.is_rejected_blank(table)
     no_text = Sql(f"CASE WHEN {blank.text} THEN 1 END", blank.params)
-    no_answer = Sql(f"CASE WHEN {silent.text} AND NOT ({blank.text}) THEN 1 END", silent.params + blank.params)
+    no_answer = Sql(
+        f"CASE WHEN ({silent.text} OR {rejected.text}) AND NOT ({blank.text}) THEN 1 END",
+        silent.params + rejected.params + blank.params,
+    )
     return {"its_label": dialect.label_key(table), "no_text": no_text, "no_answer": no_answer}
 
 

@@ -61,7 +61,14 @@ class LongChangeList(ChangeList):
     """A list that grows without end, of a model admin that is a LongList."""
 
     is_long = False
+    reached: int | None = None  # how far the rows were looked through, where a moment was not enough for all
+    further_address: str | bool = False  # where to look on from there
     queryset: QuerySet
+
+    @property
+    def none_found(self) -> str | None:
+        """The template that says why no row is shown, where it is another than Unfold's."""
+        return None if self.reached is None else "hub/none_so_far.html"
 
     def get_filters(self, request):
         found = super().get_filters(request)
@@ -138,6 +145,8 @@ class LongChangeList(ChangeList):
         before, after = (goes_on, begins) if back else (None if place is None else begins, goes_on)
         self.previous_address = before is not None and self.get_query_string({BEFORE: before})
         self.next_address = after is not None and self.get_query_string({AFTER: after})
+        if self.reached is not None:
+            self.further_address = self.previous_address if back else self.next_address
         order = "-pk" if self.is_descending else "pk"
         self.result_list = list(self.queryset.filter(pk__in=keys).order_by(order))
 

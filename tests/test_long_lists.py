@@ -98,13 +98,27 @@ def test_a_search_looks_for_a_moment_and_goes_on_from_there(client, boss, many, 
     wanted = Sample.objects.order_by("-pk").first()
     Sample.objects.filter(pk=wanted.pk).update(content="a quokka at last")
     there = address(Sample, "q=quokka")
-    assert "looked through so far" in client.get(there).content.decode()
+    page = client.get(there).content.decode()
+    assert "0 found in the part of the list looked through so far" in page
+    assert "None found so far" in page and "No results found" not in page
+    assert page.count("Look further ›") == 2, "in the empty list, and below it"
     found = pages(client, there)
     assert found[0] == []
     assert len(found) > 2
     assert sum(found, []) == [wanted.pk]
     back = pages(client, address(Sample, f"q=quokka&before={wanted.pk + 1}"), "previous_address")
     assert sum(back, []) == [wanted.pk]
+    first = Sample.objects.order_by("pk").first().pk
+    Sample.objects.exclude(pk=first).update(content="no such animal")
+    Sample.objects.filter(pk=first).update(content="a quokka at first")
+    backwards = client.get(address(Sample, f"q=quokka&before={wanted.pk}"))
+    assert backwards.content.decode().count("‹ Look further") == 2
+
+
+def test_where_all_was_looked_through_nothing_is_found(client, boss, many):
+    for query in ("q=quokka", "q=quokka&status__exact=REJECTED"):
+        page = client.get(address(Sample, query)).content.decode()
+        assert "No results found" in page and "None found so far" not in page
 
 
 def test_an_id_is_found_at_once(client, boss, many):

@@ -178,7 +178,8 @@ class BatchAdmin(ReadOnly, ScopedAdmin):
 
     def has_write_again_permission(self, request, obj=None):
         batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj
-        return batch is not None and batch.files_removed_at is not None and self.allows(request, "change", obj)
+        is_without_files = batch is not None and batch.state == Batch.State.READY and batch.files_removed_at is not None
+        return is_without_files and self.allows(request, "change", obj)
 
     def has_finetune_permission(self, request, obj=None):
         batch = self.get_object(request, str(obj)) if isinstance(obj, str | int) else obj

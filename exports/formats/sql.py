@@ -17,6 +17,7 @@ import orjson
 from .context import LABELLED, SLOT, Context
 from .python import is_formula, needs_quotes, quoted
 from .shape import Array, Column, Format, Label, LabelId, LabelText, Lines, Moment, Prompt, Responses, Shape, Table
+from .takes import PREFERENCES
 
 COLUMN_OF = {"pk": "id", "project": "project_id"}
 NUMBERS = frozenset({"confidence"})
@@ -138,6 +139,16 @@ class Dialect:
         may_be = f"({bytewise} < '!' OR {bytewise} >= %s AND {bytewise} < %s)"
         return Sql(f"{may_be} AND ltrim({column}, %s) = ''", ("\x80", chr(ord(max(BLANKS)) + 1), BLANKS))
 
+    def within(self, document: str, key: str) -> str:
+        """The text under `key` in the JSON object `document`; NULL where there is none."""
+        raise NotImplementedError
+
+    def is_rejected_blank(self, table: str) -> Sql:
+        """Whether a row of `table` is a preference over nothing but white space; only of preferences the answer is read."""
+        types, rejected = sorted(PREFERENCES), self.within(f'"{table}"."answer"', "rejected")
+        test = f'CASE WHEN "{table}"."type" IN ({_marks(types)}) THEN ltrim({rejected}, %s) = \'\' END'
+        return Sql(test, (*types, BLANKS))
+
     def label_key(self, table: str) -> Sql:
         """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
         test, name = self.is_labelled(table), self.quoted(Sql(f'"{table}"."label_name"'))
@@ -184,6 +195,9 @@ class Sqlite(Dialect):
         joined = "'[' || coalesce(group_concat(i, ','), '') || ']'"
         return Sql(f"(SELECT CASE WHEN count(i) = count(*) THEN {joined} END FROM ({written}) w)", each.params)
 
+    def within(self, document, key):
+        return f"json_extract({document}, '$.{key}')"
+
     def holds(self, text, characters):
         return Sql(f"{text} GLOB %s", (f"*[{characters}]*",))
 
@@ -217,6 +231,9 @@ class Postgres(Dialect):
         joined = "'[' || coalesce(string_agg(i, ',' ORDER BY place), '') || ']'"
         written = f"SELECT {each.text} AS i, n.place AS place FROM {names}"
         return Sql(f"(SELECT CASE WHEN count(i) = count(*) THEN {joined} END FROM ({written}) w)", each.params)
+
+    def within(self, document, key):
+        return f"({document}::json ->> '{key}')"
 
     def holds(self, text, characters):
         return Sql(f"{text} ~ %s", (f"[{characters}]",))

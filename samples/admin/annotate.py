@@ -9,6 +9,7 @@ from django.utils.http import urlencode
 from labelhub.accounts.roles import Power
 from labelhub.admin import page
 from labelhub.facts import Fact
+from labelhub.long_lists import MoreThan, counted
 from samples import annotating, assigning, suggesting
 from samples.models import Annotation, Project, Task
 
@@ -45,17 +46,11 @@ def annotate(request, name):
         return keep_skipped(request, project, [])
     task = asked_for(request, project) or next_for(request, project, skipped)
     colours = colours_of(project)
-    open_count = project.tasks.open().count()
     mine = Annotation.objects.filter(annotator=request.user, task__project=project)
-    done = mine.count()
-    left = open_count - mine.filter(task__in=project.tasks.open()).count()
     context = {
         "project": project,
         "task": task,
-        "done": done,
-        "left": left,
-        "total": done + left,
-        "percent": 100 * done // (done + left) if done + left else 0,
+        **progress_of(mine, project.tasks.open()),
         "skipped": len(skipped),
         "previous": mine.order_by("-updated_at").values_list("task", flat=True).first(),
         "few": FEW,
@@ -67,6 +62,19 @@ def annotate(request, name):
         context["given"] = own.answer if own else suggesting.filled_in(task, suggestion)
         context["choices"] = choices_of(task, colours, context["given"], suggestion)
     return page(request, "hub/annotate.html", title=f"Annotate – {project}", **context)
+
+
+def progress_of(mine, open_tasks):
+    """What the visitor has `done`, what is `left` for him, and how many `percent` that is.
+
+    Of long lists it is only said that they are: where more tasks are open than are counted, nobody knows a percentage.
+    """
+    done, left = counted(mine), counted(open_tasks)
+    if isinstance(left, MoreThan):
+        return {"done": done, "left": left, "is_long": True, "percent": None}
+    left -= mine.filter(task__in=open_tasks).count()
+    total = None if isinstance(done, MoreThan) else done + left
+    return {"done": done, "left": left, "total": total, "percent": 100 * done // (done + left) if done + left else 0}
 
 
 def asked_for(request, project):

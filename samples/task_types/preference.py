@@ -23,6 +23,8 @@ class Preference(TaskType):
         super().check_content(content, options=options)
         if options is None or len(options) != 2 or options[0] == options[1]:
             raise InvalidAnswer("a preference needs two different responses as its options")
+        if not all(option.strip() for option in options):
+            raise InvalidAnswer("a response of a preference is blank: nobody can prefer anything to nothing")
 
     def clean(self, answer, *, choices):
         """{"chosen": "…", "rejected": "…"}: both responses in full, so that the answer stands on its own."""

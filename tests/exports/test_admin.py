@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from exports import retention
 from exports.models import Batch, FineTune, ModelTag, ModelVersion
@@ -382,6 +383,16 @@ def test_files_that_were_removed_are_said_to_be_and_written_again(client):
     client.post(page_of(batch, "write_again"), {"_form_submitted": "True"})
     run_jobs()
     assert Batch.objects.get().is_ready
+
+
+@pytest.mark.django_db
+def test_a_failed_batch_whose_shards_were_removed_is_tried_again_not_written_again(client):
+    project = make_samples(4)
+    log_in(client, project)
+    batch = make_batch(project, state="FAILED", shard_count=2, files_removed_at=timezone.now())
+    page = text_of(client.get(page_of(batch)))
+    assert "Retry" in page and "Write again" not in page
+    assert client.post(page_of(batch, "write_again"), {"_form_submitted": "True"}).status_code == 403
 
 
 @pytest.mark.django_db

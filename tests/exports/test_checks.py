@@ -1,5 +1,7 @@
 """What a batch is refused for before a byte is written, and what it is warned of."""
 
+import threading
+
 import pytest
 
 from exports import batching, formats
@@ -86,6 +88,18 @@ def test_what_python_calls_white_space_is_blank_to_the_database(blank):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("blank", ["", " ", "\n\t ", "\u00a0\u2003\u3000", "\x1c\x85"])
+def test_a_rejected_response_that_says_nothing_is_a_blank_answer(blank):
+    project = make_project(task_type="PREFERENCE", labels=["A"])
+    for answer in ({"rejected": "B"}, {"rejected": blank}, {"rejected": f"x{blank}"}, {}):
+        sample = make_sample(project, label="A")
+        Sample.objects.filter(pk=sample.pk).update(label=None, answer={"chosen": "A"} | answer)
+    other = make_sample(make_project())  # what another type keeps under that name is no response
+    Sample.objects.filter(pk=other.pk).update(answer={"label": "Positif", "rejected": blank})
+    assert figures_of_rows(Sample.objects.all()).parts["whole"].blank_answers == 1
+
+
+@pytest.mark.django_db
 def test_the_figures_of_a_batch_are_told_by_part_in_a_few_queries(django_assert_num_queries):
     project = make_samples(20)
     moods = make_sample(project, "joie et peur")
@@ -141,6 +155,25 @@ def test_a_refused_batch_fails_at_once_and_can_be_cancelled_to_free_its_samples(
     with pytest.raises(Refusable):
         Batch.objects.filter(pk=batch.pk).update(state="QUEUED")
         batching.write(batch, lambda *_: None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("shards", [None, 2])
+@pytest.mark.parametrize("name", ["openai-dpo", "trl-preference", "kto"])
+def test_a_preference_over_nothing_is_refused_by_openai_and_warned_of_for_others(name, shards):
+    """From a time when a blank response could be asked about."""
+    project = make_project(task_type="PREFERENCE", labels=["A"])
+    for number in range(11):
+        sample = make_sample(project, f"Prompt {number}", label="A")
+        Sample.objects.filter(pk=sample.pk).update(
+            label=None, answer={"chosen": "A", "rejected": "B" if number else ""}
+        )
+    batch = gathered(project, format=name, shards=shards)
+    worker.work(threading.Event(), until_empty=True)
+    batch.refresh_from_db()
+    said = "takes no blank answers; 1 sample is blank"
+    assert (batch.state, said in batch.error) == (("FAILED", True) if name == "openai-dpo" else ("READY", False))
+    assert any(said in warning for warning in batch.warnings) == (name != "openai-dpo")
 
 
 @pytest.mark.django_db

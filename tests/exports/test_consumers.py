@@ -217,7 +217,7 @@ def test_together_takes_the_preferences(preferences, options, tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"system_prompt": "Be brief."}])
 def test_mistral_s_validator_takes_every_conversation(reviews, options):
-    pytest.importorskip("mistral_common", reason="mistral-common pins an older numpy: not in the dev extra")
+    pytest.importorskip("mistral_common", reason="mistral-common wants numpy<2.4: not in the dev extra")
     from mistral_common.protocol.instruct import messages as mistral
     from mistral_common.protocol.instruct.validator import ValidationMode, get_validator
     from mistral_common.tokens.tokenizers.base import TokenizerVersion
@@ -248,11 +248,29 @@ def test_qianfan_s_own_schema_takes_the_file(reviews, tmp_path):
     assert len(found.list()) == 40
 
 
+# CSV -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"guard_formulas": True}])
+def test_frictionless_finds_nothing_wrong_with_a_csv_of_awkward_texts(moods, options, tmp_path):
+    frictionless = pytest.importorskip("frictionless")
+    awkward = ['say "hello", he said', "two\nlines and\r\nthree", "=1+1", ";tab\t", "汉字 \u2028 👩‍👩‍👧", '"', "  "]
+    for sample, text in zip(Sample.objects.order_by("pk"), awkward, strict=False):
+        Sample.objects.filter(pk=sample.pk).update(content=text)
+    _, data = written(moods, format="csv", options=options)
+    (tmp_path / "a.csv").write_bytes(data)
+    report = frictionless.validate("a.csv", basepath=str(tmp_path))
+    assert report.valid, report.flatten(["rowNumber", "fieldName", "note"])
+    assert report.task.stats["rows"] == 20
+    (tmp_path / "a.csv").write_bytes(data + b"one,cell,too,many,in,this,row,of,the,file\r\n")
+    assert not frictionless.validate("a.csv", basepath=str(tmp_path)).valid
+
+
 # Label Studio ----------------------------------------------------------------------------------------------------------
 
 
 def test_label_studio_s_converter_reads_the_tasks_with_the_interface_of_the_bundle(moods, tmp_path):
-    converter = pytest.importorskip("label_studio_sdk.converter", reason="label-studio-sdk pins an older numpy")
+    converter = pytest.importorskip("label_studio_sdk.converter", reason="label-studio-sdk wants numpy<2.3")
     _, data = written(moods, format="label-studio", options={"bundle": True})
     folder = unzipped(data, tmp_path / "data")
     tasks = json.loads((folder / "data.json").read_text())

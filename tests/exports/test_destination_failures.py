@@ -7,7 +7,9 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from botocore.config import Config
@@ -183,6 +185,49 @@ def test_a_store_that_stays_dead_fails_the_batch_and_retry_clears_up(mortal, set
     batching.retry(batch, by=buyer)
     assert run(batch).state == Batch.State.READY
     assert mortal.uploads() == []
+
+
+class OperationAborted(BaseHTTPRequestHandler):
+    """A store in which another operation on the same bucket is under way: it says 409, and asks to be tried again."""
+
+    SAID = b"<Error><Code>OperationAborted</Code><Message>A conflicting operation is in progress. Try again.</Message></Error>"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(409)
+        self.send_header("Content-Length", str(len(self.SAID)))
+        self.end_headers()
+        self.wfile.write(self.SAID)
+
+    do_PUT = do_POST
+
+    def do_HEAD(self):
+        self.send_response(404)
+        self.end_headers()
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *_): ...
+
+
+@pytest.fixture
+def occupied():
+    """The address of such a store."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OperationAborted)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_store_that_is_busy_with_something_else_is_tried_again(s3, occupied, settings, buyer):
+    use(settings, s3, endpoint_url=occupied)
+    batch = run(gather(buyer))
+    assert "OperationAborted" in batch.job.error
+    assert (batch.state, batch.job.state) == (Batch.State.QUEUED, Job.State.QUEUED)
+    use(settings, s3)
+    assert run(batch).state == Batch.State.READY
 
 
 def test_the_uploads_of_other_files_are_left_alone(s3, settings, buyer):

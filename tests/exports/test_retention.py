@@ -145,6 +145,64 @@ def test_who_cancels_the_second_writing_does_not_free_what_has_left(old, buyer, 
     assert again.is_ready
 
 
+@pytest.fixture
+def half_written(buyer):
+    """A batch in three shards that failed so many days ago, when two of them were whole."""
+
+    def half_written(days=31):
+        batch = batching.gather(Sample.objects.all(), by=buyer, format="jsonl", shards=3)
+        worker.run(queue.claim(batch.job_id))
+        for shard in batch.shards.all()[:2]:
+            worker.run(queue.claim(shard.job_id))
+        batching.fail(batch, "the store was full")
+        Batch.objects.filter(pk=batch.pk).update(finished_at=timezone.now() - timedelta(days=days))
+        batch.refresh_from_db()
+        assert len(there(batch)) == 2
+        return batch
+
+    return half_written
+
+
+def test_whole_shards_of_a_batch_that_failed_go_too_and_retry_writes_them_again(half_written, buyer):
+    batch = half_written()
+    assert retention.remove_expired(30) == 1
+    batch.refresh_from_db()
+    assert (there(batch), batch.shards.unwritten().count()) == ([], 3)
+    assert (batch.state, batch.files_removed_at is None, batch.items.count()) == ("FAILED", False, 40)
+    entry = AuditEntry.objects.filter(subject="batch").latest("id")
+    assert (entry.action, entry.before, entry.after, entry.reason) == (
+        "remove files", "FAILED", "FAILED", "kept for 30 days",
+    )  # fmt: skip
+    assert retention.remove_expired(30) == 0
+    with pytest.raises(NotReady, match="is failed: it has no file"):
+        batching.open_file(batch)
+    with pytest.raises(WrongState, match="is failed: only a batch whose files were removed"):
+        batching.write_again(batch, by=buyer)
+    run(batching.retry(batch, by=buyer))
+    assert (batch.is_ready, batch.files_removed_at) == (True, None)
+    assert there(batch) == batching.paths_of(batch)
+
+
+def test_whole_shards_stay_while_they_are_young_and_while_somebody_tries_again(half_written, buyer):
+    batch = half_written(29)
+    assert retention.remove_expired(30) == 0
+    Batch.objects.update(finished_at=timezone.now() - timedelta(days=31))
+    batching.retry(Batch.objects.get(pk=batch.pk), by=buyer)
+    assert retention.remove_expired(30) == 0
+    assert not retention.remove_whole_shards(batch), "it has not heard of the retry"
+    assert len(there(batch)) == 2
+    run(batch)
+    assert batch.is_ready
+
+
+def test_whole_shards_stay_where_their_store_is_away(half_written):
+    batch = half_written()
+    Batch.objects.filter(pk=batch.pk).update(destination="gone")
+    assert retention.remove_expired(30) == 0
+    batch.refresh_from_db()
+    assert (batch.files_removed_at, batch.shards.unwritten().count()) == (None, 1)
+
+
 def test_the_workers_look_by_themselves_once_in_a_while(old, settings):
     batch = old()
     worker.work(threading.Event(), until_empty=True)

@@ -10,6 +10,7 @@ from hypothesis.extra.django import TestCase
 
 from exports import files, formats, rows
 from exports.context import context_of
+from exports.figures import figures_of_rows
 from exports.formats import sql
 from exports.formats.context import LABELLED
 from exports.formats.shape import resolved
@@ -38,6 +39,7 @@ HOSTILE = [
 ]
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 texts = st.sampled_from(HOSTILE) | st.text(characters, min_size=1)
+blanks = st.text(st.sampled_from(" \t\n\r\x1c\x85\u00a0\u3000"))
 shares = st.none() | st.integers(0, 10_000).map(lambda n: n / 10_000)
 moments = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 locales = st.sampled_from(["fr", "en", "zh", "de-AT", "xx"])
@@ -139,6 +141,18 @@ class AnyText(TestCase):
             )
         for name in IN_SQL:
             check(Sample.objects.filter(project=self.project), name)
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.tuples(texts, texts | blanks, texts | blanks), min_size=3, max_size=3))
+    def test_whatever_the_responses_of_a_preference_are(self, values):
+        for sample, (content, chosen, rejected) in zip(self.samples, values, strict=True):
+            answer = {"chosen": chosen, "rejected": rejected}
+            Sample.objects.filter(pk=sample.pk).update(
+                content=content, label_name=chosen, label=None, type="PREFERENCE", answer=answer
+            )
+        assert figures(by_hand=True) == figures(by_hand=False)
+        whole = figures_of_rows(Sample.objects.all()).parts["whole"]
+        assert [(whole.blank_contents, whole.blank_answers)] == [page[2:] for page in figures(by_hand=True)]
 
 
 @pytest.mark.django_db

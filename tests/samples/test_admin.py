@@ -9,6 +9,7 @@ import pytest
 from django.contrib import admin
 from django.urls import reverse
 
+from labelhub import long_lists
 from labelhub.accounts.models import AccessKey
 from labelhub.accounts.roles import Role
 from labelhub.jobs.models import Job
@@ -57,6 +58,11 @@ def here():
     project = make_project("here")
     fill(project, 1)
     return project
+
+
+def words_of(answer):
+    """What a reader sees: without the tags."""
+    return re.sub(r"<[^>]+>", "", text_of(answer))
 
 
 def log_in(client, project, role):
@@ -411,6 +417,29 @@ def test_one_item_after_the_other_until_nothing_is_left(client):
     end = client.post(page, {"task": second.pk, "choice": "0"}, follow=True)
     assert "Thank you" in text_of(end)
     assert project.samples.pending().count() == 2
+
+
+def test_what_is_too_much_to_count_is_not_counted_while_one_annotates(client, monkeypatch):
+    monkeypatch.setattr(long_lists, "MOST", 3)
+    project = make_project(validations_needed=2)
+    user = log_in(client, project, Role.ANNOTATOR)
+    page = reverse("annotate", args=[project.name])
+    tasks = [make_task(project) for _ in range(5)]
+    make_annotation(tasks[0], user)
+    shown = client.get(page)
+    assert (shown.context["done"], str(shown.context["left"])) == (1, "more than 3")
+    assert "1 done, more than 3 open" in words_of(shown) and "hub-bar" not in shown.content.decode()
+    for task in tasks[1:3]:
+        make_annotation(task, user)
+    Task.objects.filter(pk=tasks[1].pk).update(status="COMPLETED", answer={"label": "Positif"})
+    Task.objects.filter(pk=tasks[2].pk).update(status="COMPLETED", answer={"label": "Positif"})
+    shown = client.get(page)
+    assert (shown.context["done"], shown.context["left"], shown.context["percent"]) == (3, 2, 60)
+    assert "3 of 5 done, 2 left for you" in words_of(shown)
+    make_annotation(tasks[3], user)
+    shown = client.get(page)
+    assert (str(shown.context["done"]), shown.context["left"], shown.context["percent"]) == ("more than 3", 1, 75)
+    assert "more than 3 done, 1 left for you" in words_of(shown)
 
 
 def test_two_people_are_not_shown_the_same_item_where_one_answer_is_enough(client):

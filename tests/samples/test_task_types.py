@@ -140,6 +140,12 @@ def test_a_preference_cannot_be_asked_without_two_different_responses(options):
         task_types.get("PREFERENCE").check_content("Bonjour ?", options=options)
 
 
+@pytest.mark.parametrize("options", [["Oui", ""], ["", "Oui"], ["Oui", " \n\u3000"]])
+def test_a_preference_cannot_be_asked_with_a_response_that_says_nothing(options):
+    with pytest.raises(InvalidAnswer, match="a response of a preference is blank"):
+        task_types.get("PREFERENCE").check_content("Bonjour ?", options=options)
+
+
 def test_a_binary_choice_has_two_options():
     with pytest.raises(InvalidAnswer, match="2 options, not 3"):
         task_types.get("BINARY_CHOICE").check_content("Vrai ?", options=["a", "b", "c"])

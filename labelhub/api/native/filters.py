@@ -74,8 +74,20 @@ def exact(field: str, label: str, **options: Any) -> filters.CharFilter:
     return filters.CharFilter(field_name=field, label=label, **options)
 
 
+def possible(choices) -> dict[str, str]:
+    """What a value that is none of `choices` is answered with: it names them."""
+    names = ", ".join(str(value) for value, _ in choices)
+    return {"invalid_choice": f"%(value)s is none of those possible: {names}."}
+
+
+def one(choices, label: str, **options: Any) -> filters.ChoiceFilter:
+    return filters.ChoiceFilter(choices=choices, label=label, error_messages=possible(choices), **options)
+
+
 def several(choices, label: str, field: str = "status") -> filters.MultipleChoiceFilter:
-    return filters.MultipleChoiceFilter(field_name=field, choices=choices, label=label)
+    return filters.MultipleChoiceFilter(
+        field_name=field, choices=choices, label=label, error_messages=possible(choices)
+    )
 
 
 class HubFilters(filters.FilterSet):
@@ -111,7 +123,7 @@ class VerdictFilters(HubFilters):
 
     task = "pk"
 
-    type = filters.ChoiceFilter(choices=task_types.choices(), label="The task type.")
+    type = one(task_types.choices(), "The task type.")
     locale = exact("locale", "The item's locale: en, fr, …")
     label = filters.CharFilter(method="of_label", label="A label of the verdict.")
     confidence_min = least("confidence")
@@ -148,9 +160,7 @@ class SampleFilters(VerdictFilters):
     task = "task"
 
     status = several(Sample.Status.choices, "One or more states.")
-    exported = filters.ChoiceFilter(
-        method="is_exported", choices=[("true", "yes"), ("false", "no")], label="Whether a batch carries it."
-    )
+    exported = one([("true", "yes"), ("false", "no")], "Whether a batch carries it.", method="is_exported")
     reviewed_by = exact("reviewed_by__username", "The reviewer's log-in name.")
     reviewed_after = since("reviewed_at")
     reviewed_before = until("reviewed_at")
@@ -193,14 +203,14 @@ class LabelFilters(HubFilters):
 
 
 class ProjectFilters(filters.FilterSet):
-    type = filters.ChoiceFilter(field_name="task_type", choices=task_types.choices(), label="The task type.")
+    type = one(task_types.choices(), "The task type.", field_name="task_type")
     created_after = since("created_at")
     created_before = until("created_at")
 
 
 class BatchFilters(HubFilters):
     state = several(Batch.State.choices, "One or more states.", field="state")
-    format = filters.ChoiceFilter(choices=formats.choices(), label="The file format.")
+    format = one(formats.choices(), "The file format.")
     created_by = exact("created_by__username", "Who asked for it.")
     created_after = since("created_at")
     created_before = until("created_at")
@@ -211,7 +221,7 @@ class FineTuneFilters(HubFilters):
 
     batch = filters.UUIDFilter(field_name="batch__uuid", label="The batch's id.")
     status = several(FineTune.Status.choices, "One or more states.")
-    provider = filters.ChoiceFilter(choices=providers.choices(), label="The provider.")
+    provider = one(providers.choices(), "The provider.")
 
 
 class ModelFilters(HubFilters):

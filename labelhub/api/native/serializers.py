@@ -9,7 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from exports import formats, providers
+from exports import batching, compression, formats, providers
 from exports.models import Batch, FineTune, ModelVersion
 from labelhub.jobs.models import Job
 from samples import assigning, consensus, task_types
@@ -61,10 +61,11 @@ class Share(serializers.FloatField):
 
 
 class Word(serializers.ChoiceField):
-    """One of a few words; `words` is a list, or a menu's own function for one."""
+    """One of a few words; `words` is a list, or a menu's own function for one. Who sends another is told which they are."""
 
     def __init__(self, words, **options):
         super().__init__(choices=words() if callable(words) else words, **options)
+        self.error_messages["invalid_choice"] += f" Possible are: {', '.join(self.choices)}."
 
     def to_internal_value(self, data):
         if not isinstance(data, str):
@@ -455,6 +456,7 @@ class BatchRow(Row):
     project = serializers.CharField(source="project.name", allow_null=True, default=None)
     options = Anything()
     ratios = Anything()
+    group_by = Anything(help_text="What no part of the split may share with another.")
     selection = Anything()
     label_map = Anything()
     warnings = Anything()
@@ -465,9 +467,10 @@ class BatchRow(Row):
     class Meta:
         model = Batch
         fields = [
-            "id", "project", "carries", "format", "shard_count", "options", "ratios", "seed", "is_stratified",
-            "allows_reexport", "selection", "label_map", "destination", "path", "sample_count", "byte_count", "sha256",
-            "warnings", "state", "progress", "error", "job", "created_by", "created_at", "started_at", "finished_at",
+            "id", "project", "carries", "format", "shard_count", "compression", "options", "ratios", "seed",
+            "is_stratified", "group_by", "split_name", "allows_reexport", "selection", "label_map", "destination", "path",
+            "sample_count", "byte_count", "sha256", "warnings", "state", "progress", "error", "job", "created_by",
+            "created_at", "started_at", "finished_at", "files_removed_at",
         ]  # fmt: skip
 
     def get_progress(self, batch) -> int:
@@ -480,9 +483,26 @@ class NewBatch(Selection):
     project = Text(required=False, help_text="Only samples of this project; a filter names its own.")
     format = Word(formats.choices)
     ratios = Anything(required=False, allow_null=True, help_text='"0.8/0.1/0.1", or three shares in a list.')
-    shards = Whole(required=False, allow_null=True, min_value=1, max_value=10_000, help_text="So many files a part.")
-    seed = Text(max_length=64, default="0")
+    shards = Whole(
+        required=False, allow_null=True, min_value=1, max_value=batching.MOST_SHARDS, help_text="So many files a part."
+    )
+    compression = Word(compression.choices, default="none", help_text="Of one file and of shards; a ZIP has its own.")
+    seed = Text(max_length=batching.SEED_LENGTH, default="0")
     stratify = Flag(default=False)
+    group_by = serializers.ListField(
+        child=Text(max_length=256),
+        required=False,
+        default=list,
+        max_length=20,
+        help_text='What no part of a split may share with another: "duplicates", "source", "metadata:KEY".',
+    )
+    split_name = Text(
+        max_length=batching.SEED_LENGTH,
+        allow_blank=True,
+        default="",
+        help_text="Keep the split under this name; where it is kept already, deal only what is new.",
+    )
+    since = serializers.UUIDField(required=False, help_text="Only what is new since this batch of the project.")
     destination = Text(max_length=40, required=False, help_text="Where the file goes; the usual place if empty.")
     options = Object(required=False, default=dict)
     allow_reexport = Flag(default=False)
@@ -494,6 +514,8 @@ class NewBatch(Selection):
             raise serializers.ValidationError("Say which samples by ids or by a filter, or which tasks.")
         if not {"ids", "filter", "tasks", "project"} & set(asked):
             raise serializers.ValidationError("Say which samples: by ids, by a filter, or all of a project.")
+        if {"ids", "since"} <= set(asked):
+            raise serializers.ValidationError({"since": ["With ids it is said already which samples."]})
         if "tasks" in asked and asked["allow_reexport"]:
             raise serializers.ValidationError({"allow_reexport": ["A batch of tasks claims nothing."]})
         if isinstance(asked.get("ratios"), list):

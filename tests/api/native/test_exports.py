@@ -2,15 +2,18 @@
 
 import json
 from hashlib import sha256
+from uuid import uuid4
 
 import pytest
 
-from exports.models import Batch, FineTune, ModelTag, ModelVersion
+from exports import batching, retention
+from exports.models import Batch, FineTune, KeptSplit, ModelTag, ModelVersion
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 from labelhub.jobs.worker import bring_to_end
+from tests.exports.test_since import an_hour_ago
 from tests.exports.training import batch_of, opinions
 from tests.factories import make_batch, make_member, make_project, make_sample, make_samples, make_task
 
@@ -91,6 +94,80 @@ def test_a_filter_and_a_split(manager, project):
     assert told["path"].endswith(".zip")
 
 
+def test_a_split_keeps_rows_together_under_a_name_and_shards_are_compressed(manager, project):
+    make_samples(40, project)
+    body = {"ratios": "0.8/0.1/0.1", "group_by": ["source", "metadata:thread"], "split_name": "gold"}
+    told = manager.post(
+        "batches", {"project": "reviews", "format": "jsonl", "shards": 2, "compression": "gzip"} | body, 202
+    ).json()
+    assert (told["group_by"], told["split_name"], told["compression"]) == (body["group_by"], "gold", "gzip")
+    assert KeptSplit.objects.get(project=project).name == "gold"
+    other = {"project": "reviews", "format": "jsonl", "allow_reexport": True} | body
+    answer = manager.post("batches", other | {"group_by": ["source"]})
+    assert refused(answer, 400, "bad_split") and "keeps together by source, metadata:thread" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"ratios": "0.8/0.1/0.1", "group_by": ["colour"]}, "by duplicates, source or metadata:KEY they can"),
+        ({"group_by": ["source"]}, "only a split keeps rows together"),
+        ({"split_name": "gold"}, "only a split keeps rows together or is kept"),
+        ({"ratios": "0.8/0.1/0.1", "group_by": "source"}, "Expected a list of items"),
+        ({"ratios": "0.8/0.1/0.1", "split_name": "x" * 65}, "no more than 64 characters"),
+        ({"compression": "brotli"}, "none, gzip, zstd"),
+        ({"ratios": "0.8/0.1/0.1", "compression": "gzip"}, "a ZIP, which is compressed already"),
+        ({"shards": batching.MOST_SHARDS + 1}, "less than or equal to 1000"),
+        ({"since": "yesterday"}, "Must be a valid UUID"),
+    ],
+    ids=str,
+)
+def test_what_a_batch_cannot_be_is_said_with_what_it_can(manager, project, change, named):
+    make_samples(2, project)
+    answer = manager.post("batches", {"project": "reviews", "format": "jsonl"} | change)
+    assert answer.status_code == 400 and named in answer.json()["message"]
+    assert not Batch.objects.exists() and not KeptSplit.objects.exists()
+
+
+@pytest.mark.parametrize("which", [{"project": "reviews"}, {"filter": {"project": "reviews"}}], ids=str)
+def test_since_a_batch_only_what_is_new(manager, project, which):
+    make_samples(3, project)
+    first = an_hour_ago(Batch.objects.get(uuid=ready(manager)["id"]))
+    new = make_sample(project)
+    told = manager.post("batches", {"format": "jsonl", "since": str(first.uuid)} | which, 202).json()
+    assert (told["sample_count"], told["selection"]) == (1, which | {"since": str(first.uuid)})
+    assert Batch.objects.get(uuid=told["id"]).items.get().sample == new
+    answer = manager.post("batches", {"format": "jsonl", "since": str(first.uuid)} | which)
+    assert refused(answer, 400, "empty_batch"), "the new one was taken"
+
+
+def test_of_tasks_too_only_what_is_new_since_a_batch(manager, project):
+    make_task(project, "Old")
+    body = {"tasks": {"project": "reviews"}, "format": "json"}
+    first = an_hour_ago(Batch.objects.get(uuid=ready(manager, **body)["id"]))
+    make_task(project, "New")
+    told = manager.post("batches", body | {"since": str(first.uuid)}, 202).json()
+    assert (told["carries"], told["sample_count"]) == ("TASKS", 1)
+
+
+def test_since_a_batch_that_is_not_there_is_said_alike_whose_ever_it_is(manager, stranger, project):
+    """A batch of a project that the caller cannot see, one of another of his own, and none at all."""
+    sample = make_sample(project)
+    foreign, other = make_batch(make_project("moon")), make_project("mine")
+    make_member(other, Role.MANAGER, user=manager.user)
+    for uuid in (foreign.uuid, make_batch(other).uuid, uuid4()):
+        answer = manager.post("batches", {"project": "reviews", "format": "jsonl", "since": str(uuid)})
+        assert refused(answer, 400, "invalid")
+        assert answer.json()["details"] == {"since": [f"There is no batch {uuid} of reviews."]}
+    cancelled = make_batch(project, state="CANCELLED")
+    body = {"project": "reviews", "format": "jsonl", "since": str(cancelled.uuid)}
+    assert refused(manager.post("batches", body), 409, "wrong_state")
+    assert refused(
+        manager.post("batches", {"format": "jsonl", "ids": [sample.uid], "since": str(uuid)}), 400, "invalid"
+    )
+    assert refused(stranger.post("batches", body), 404, "not_found")
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -150,6 +227,27 @@ def test_a_failed_batch_is_tried_again(manager, project):
     batch = make_batch(project, state="FAILED", error="the disk was full", created_by=manager.user)
     told = manager.post(f"batches/{batch.uuid}/retry", expect=202).json()
     assert (told["state"], told["error"]) == ("QUEUED", "")
+
+
+def test_a_batch_whose_files_were_removed_is_written_again(manager, viewer, stranger, project):
+    make_samples(3, project)
+    first = ready(manager)
+    again = f"batches/{first['id']}/write-again"
+    assert first["files_removed_at"] is None
+    assert refused(manager.post(again), 409, "wrong_state"), "it has its files"
+    retention.remove_files(Batch.objects.get())
+    told = manager.get(f"batches/{first['id']}").json()
+    assert (told["state"], told["files_removed_at"] is None) == ("READY", False)
+    assert refused(manager.ask("GET", f"batches/{first['id']}/file"), 409, "not_ready")
+    for caller in (viewer, stranger):
+        assert refused(caller.post(again), 404, "not_found")
+    queued = manager.post(again, expect=202, idempotency_key="again").json()
+    assert (queued["state"], queued["files_removed_at"]) == ("QUEUED", None)
+    assert manager.post(again, expect=202, idempotency_key="again").json() == queued
+    assert refused(manager.post(again), 409, "wrong_state"), "it is on its way"
+    bring_to_end(Job.objects.get(pk=queued["job"]))
+    told = manager.get(f"batches/{first['id']}").json()
+    assert (told["state"], told["sha256"]) == ("READY", first["sha256"])
 
 
 def test_who_may_not_export_sees_no_batch(viewer, reviewer, stranger, project):

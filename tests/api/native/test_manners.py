@@ -6,9 +6,11 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 from django.utils import timezone
+from rest_framework.serializers import ChoiceField, Serializer
 
 from labelhub.accounts.models import IdempotencyKey
 from labelhub.accounts.roles import Role
+from labelhub.api.native import serializers
 from samples.models import Project
 from tests.factories import make_member, make_project, make_sample, make_user
 from tests.samples.test_annotating import needs_two_connections
@@ -71,6 +73,50 @@ def test_a_method_that_is_not_there_names_those_that_are(viewer, noun):
 def test_a_body_that_is_none_is_refused(boss, noun, body, code):
     answer = boss.ask("POST", noun, body.encode())
     assert refused(answer, 400, code)
+
+
+def choices_in(form):
+    """A body for every field of `form` that takes one of a few words, with another in it; and the words."""
+    for name, field in form.fields.items():
+        if isinstance(field, Serializer):
+            yield from (({name: body}, words) for body, words in choices_in(field))
+        elif isinstance(field, ChoiceField):
+            yield {name: "xml"}, field.choices
+        elif isinstance(getattr(field, "child", None), ChoiceField):
+            yield {name: ["xml"]}, field.child.choices
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "how_many"),
+    [
+        ("projects", serializers.NewProject, 3),
+        ("projects/reviews/imports", serializers.Upload, 2),
+        ("projects/reviews/tasks/next", serializers.AskNext, 1),
+        ("samples/approve", serializers.Selection, 2),
+        ("batches", serializers.NewBatch, 6),
+        ("finetunes", serializers.NewFineTune, 1),
+    ],
+)
+def test_a_word_that_is_none_of_those_possible_is_refused_with_all_that_are(boss, project, path, form, how_many):
+    asked = list(choices_in(form()))
+    assert len(asked) == how_many
+    for body, words in asked:
+        message = boss.post(path, body, 400).json()["message"]
+        assert f'"xml" is not a valid choice. Possible are: {", ".join(words)}.' in message, body
+
+
+@pytest.mark.parametrize("noun", ["projects", "tasks", "samples", "batches", "finetunes", "doubts", "jobs"])
+def test_a_filter_s_word_that_is_none_of_those_possible_is_refused_with_all_that_are(viewer, noun):
+    told = viewer.client.get("/api/schema?format=json").json()
+    asked = 0
+    for parameter in told["paths"][f"/api/v1/{noun}"]["get"]["parameters"]:
+        words = parameter["schema"].get("enum") or parameter["schema"].get("items", {}).get("enum")
+        if words and parameter["name"] != "order":
+            message = viewer.get(f"{noun}?{parameter['name']}=xml", 400).json()["message"]
+            named = message.partition("xml is none of those possible: ")[2].rstrip(".")
+            assert sorted(named.split(", ")) == sorted(words), message
+            asked += 1
+    assert asked
 
 
 def test_a_body_of_another_type_or_of_ten_megabytes_is_refused(boss):

@@ -343,6 +343,10 @@ def test_without_a_token_it_is_401(db):
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
     answer = Buyer().client.get(f"{TASKS}/{make_task().uid}")
     assert (answer.status_code, answer["Content-Type"]) == (401, "application/json")
+    assert answer.json()["code"] == "not_authenticated", "one task is told at an address that is ours too, in our words"
+    for token, code in (("lh0.0", "invalid_key"), ("a.b.c", "token_not_valid")):
+        answer = Buyer().client.get(f"{TASKS}/{make_task().uid}", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.json()["code"]) == (401, code)
 
 
 def test_another_s_project_is_not_there_and_one_of_another_type_takes_no_such_task(buyer, project):

@@ -51,7 +51,7 @@ class BatchViews(ListRows, ShowRow, NativeViews):
         """Gather approved samples into a batch, and have its file written.
 
         With `ids` exactly these or none at all; else every approved one that a filter finds, or the project holds, and
-        that no batch carries yet. The batch is READY when its job is done.
+        that no batch carries yet. With `since` only what is new since that batch. The batch is READY when its job is done.
         """
         asked = self.read(serializers.NewBatch)
         if "tasks" in asked:
@@ -73,6 +73,7 @@ class BatchViews(ListRows, ShowRow, NativeViews):
         if name not in (None, wanted["project"]):
             raise ValidationError({"project": ["The filter of the tasks names another."]})
         project = self.project(wanted["project"], Power.EXPORT)
+        asked["since"] = self.since(asked, project)
         tasks: Any = filters.found_by(
             filters.TaskFilters, wanted, Task.objects.visible_to(self.request.user), self.request
         )
@@ -86,6 +87,7 @@ class BatchViews(ListRows, ShowRow, NativeViews):
                 raise ValidationError({"project": ["The filter names another."]})
             name = wanted["project"]
         project = None if name is None else self.project(name, Power.EXPORT)
+        asked["since"] = self.since(asked, project)
         samples = Sample.objects.visible_to(self.request.user)
         selection: dict[str, Any] = {"project": name}
         if wanted is not None:
@@ -96,6 +98,15 @@ class BatchViews(ListRows, ShowRow, NativeViews):
             kept = ids if len(ids) <= IDS_KEPT else {"count": len(ids)}
             return {"samples": samples, "project": project, "ids": keys, "selection": {"ids": kept}}, asked
         return {"samples": samples, "project": project, "selection": selection}, asked
+
+    def since(self, asked: dict[str, Any], project: Project | None) -> Batch | None:
+        """The batch of `project` that `asked` names; one that is another's is not told from one that is not there."""
+        if project is None or "since" not in asked:
+            return None
+        batch = Batch.objects.visible_to(self.request.user).filter(project=project, uuid=asked["since"]).first()
+        if batch is None:
+            raise ValidationError({"since": [f"There is no batch {asked['since']} of {project.name}."]})
+        return batch
 
     def keys(self, samples: SampleQuerySet, uids: list[str], project: Project | None) -> list[int]:
         """The primary keys of the samples called `uids`, all of which the caller may export."""
@@ -121,6 +132,13 @@ class BatchViews(ListRows, ShowRow, NativeViews):
     def retry(self, request, uuid):
         """Have a failed one written again, with the samples it holds."""
         return self.shown(batching.retry(self.get_object(), by=request.user), 202)
+
+    @extend_schema(request=None, responses={202: serializers.BatchRow})
+    @action(detail=True, methods=["post"], url_path="write-again")
+    @idempotent
+    def write_again(self, request, uuid):
+        """Have the files made again that were removed when their time was over: the same rows in the same parts."""
+        return self.shown(batching.write_again(self.get_object(), by=request.user), 202)
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     @action(detail=True)
