@@ -9,6 +9,7 @@ from django.db import transaction
 from labelhub.fields import dump_json
 from labelhub.setwise import insert_rows
 from samples.duplicates import note_duplicates
+from samples.models import ClusterMember
 
 from . import splits
 from .carried import Split, carried_by
@@ -17,7 +18,8 @@ from .models import Batch, KeptSide, KeptSplit
 
 # What rows can have in common, and the column of their task that says so. Clusters of near-duplicates grow together as
 # tasks come in; the others stay what they are.
-GROUPS = {"duplicates": "cluster_member__cluster", "source": "source"}
+DUPLICATES = "duplicates"
+GROUPS = {DUPLICATES: "cluster_member__cluster", "source": "source"}
 METADATA = "metadata:"
 
 
@@ -36,11 +38,9 @@ def criteria(group_by: str | Sequence[str]) -> list[str]:
 def deal(batch: Batch, report: Callable[[], None]) -> None:
     """Put every row of `batch` in its part."""
     carried = carried_by(batch)
-    if "duplicates" in batch.group_by:
+    if DUPLICATES in batch.group_by:
         _find_duplicates(batch, report)
-    identities = _reported(_identities(batch), report)
-    constant = len(batch.group_by) == 1 and "duplicates" not in batch.group_by
-    rows = splits.Rows(identities, seed=batch.seed, criteria=len(batch.group_by), known_by_group=constant)
+    rows = _rows(batch, report)
     ratios = splits.parse(batch.ratios)
     if batch.split_name:
         dealt = _follow(kept_split(batch), rows, ratios, stratify=batch.is_stratified)
@@ -63,6 +63,18 @@ def _described(batch, dealt):
 
 
 # What belongs together ------------------------------------------------------------------------------------------------
+
+
+def _rows(batch, report) -> splits.Rows:
+    """The rows with what they belong to, and, where their split is kept, who else of their clusters may have a side."""
+    is_kept = bool(batch.split_name)
+    lasting = [is_kept and name != DUPLICATES for name in batch.group_by]
+    rows = splits.Rows(_reported(_identities(batch), report), seed=batch.seed, lasting=lasting)
+    if is_kept and DUPLICATES in batch.group_by:
+        members = ClusterMember.objects.filter(project=batch.project_id).together().values_list("cluster", "task__uid")
+        pairs = ((cluster, uid.encode()) for cluster, uid in members.iterator(chunk_size=10_000))
+        rows.note_absent(batch.group_by.index(DUPLICATES), pairs)
+    return rows
 
 
 def _identities(batch) -> Iterator[splits.Slim]:
