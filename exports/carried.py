@@ -34,6 +34,9 @@ class Carried(Protocol):
     def let_go(self, split: Split | None = None, within: Range | None = None) -> int:
         """Release the rows, there or anywhere, that must not leave any more; returns how many remain."""
 
+    def are_all(self, number: int) -> bool:
+        """Whether so many rows, dealt or written, are all there are; if not, some are to be let go."""
+
     def walk(self, split: Split, format: Format) -> Walk:
         """The rows of a part, for the reader."""
 
@@ -80,6 +83,9 @@ class CarriedSamples:
         items = self._items(split, within)
         items.filter(~Q(sample__status=Sample.Status.APPROVED)).delete()
         return items.count()
+
+    def are_all(self, number: int) -> bool:
+        return number == self._batch.items.count()
 
     def _items(self, split=None, within=None):
         items = self._batch.items.all() if split is None else self._batch.items.filter(split=split)
@@ -132,6 +138,10 @@ class CarriedTasks:
 
     def let_go(self, split=None, within=None) -> int:
         return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self.keys(split, within)))
+
+    def are_all(self, number: int) -> bool:
+        """One that is missing is gone for good, and in no part."""
+        return True
 
     def size(self, split: Split) -> int:
         return len(self.keys(split))

@@ -35,12 +35,17 @@ def criteria(group_by: str | Sequence[str]) -> list[str]:
     return found
 
 
-def deal(batch: Batch, report: Callable[[], None]) -> None:
-    """Put every row of `batch` in its part."""
+def deal(batch: Batch, report: Callable[[], None]) -> bool:
+    """Put every row of `batch` in its part; False, and none is, where there are rows that may not leave any more.
+
+    Such a row would be dealt by nobody, and left in train should it be approved again before the file is written.
+    """
     carried = carried_by(batch)
     if DUPLICATES in batch.group_by:
         _find_duplicates(batch, report)
     rows = _rows(batch, report)
+    if not carried.are_all(len(rows.ids)):
+        return False
     ratios = splits.parse(batch.ratios)
     if batch.split_name:
         dealt = _follow(kept_split(batch), rows, ratios, stratify=batch.is_stratified)
@@ -49,6 +54,7 @@ def deal(batch: Batch, report: Callable[[], None]) -> None:
     carried.place(dealt.parts, report)
     batch.dealt = _described(batch, dealt)
     batch.save(update_fields=["dealt"])
+    return True
 
 
 def _described(batch, dealt):

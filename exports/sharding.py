@@ -15,7 +15,7 @@ from django.utils import timezone
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 
-from . import batching, dealing, destinations, formats
+from . import batching, destinations, formats
 from .batching import Progress, State
 from .carried import Split, carried_by, parts_of
 from .compression import SUFFIXES
@@ -46,7 +46,7 @@ def plan(batch: Batch, progress: Progress) -> int:
         else:
             remaining = batching.let_go(batch)
             if batch.ratios:
-                dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
+                batching.deal(batch, partial(progress, 0, remaining, "dealing the split"))
             batch.warnings = batching.warnings_of(batch, figures_of_batch(batch))
             _draw(batch)
             _fix_prompts(batch)

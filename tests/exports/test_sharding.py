@@ -9,7 +9,7 @@ from django.core.files.storage import storages
 
 from exports import batching, finetuning, sharding
 from exports.errors import BadShards, InShards, NotReady, Unsuitable, WrongState
-from exports.models import Batch, Shard
+from exports.models import Batch, KeptSide, Shard
 from labelhub.accounts.roles import Role
 from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
@@ -304,6 +304,22 @@ def test_a_sample_that_lost_its_approval_before_its_shard_was_written_is_let_go_
     run_all(batch)
     assert [part["rows"] for part in batch.manifest["parts"]] == [16, 17, 16]
     assert (batch.sample_count, batch.manifest["samples"], batch.manifest["withdrawn"]) == (49, 49, 1)
+
+
+def test_a_sample_that_is_approved_again_while_its_shards_are_planned_is_let_go_or_dealt(gather):
+    batch = gather(ratios="0.4/0.2/0.4", shards=2, group_by="duplicates", split_name="main")
+    shy = batch.items.first().sample_id
+    states = iter(["APPROVED", "PENDING", "APPROVED"])  # at the beginning, before the rows are read, and when they are
+
+    def progress(*_):
+        if status := next(states, None):
+            Sample.objects.filter(pk=shy).update(status=status)
+
+    sharding.plan(batch, progress)
+    batch = run_all(batch)
+    assert batch.state == "READY", batch.error
+    assert batch.dealt["rows_that_had_a_side"] == 0
+    assert KeptSide.objects.count() == batch.items.count() == batch.sample_count == 50
 
 
 def test_a_batch_whose_samples_all_lost_their_approval_fails(gather):

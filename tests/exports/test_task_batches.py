@@ -111,6 +111,19 @@ def test_a_task_deleted_meanwhile_is_left_out_and_counted(project, gather):
     assert (batch.sample_count, batch.manifest["withdrawn"]) == (1, 1)
 
 
+@pytest.mark.parametrize("ratios", [None, SPLIT])
+def test_a_batch_whose_tasks_are_all_unsettled_fails_where_only_settled_ones_are_written(gather, project, ratios):
+    make_settled_task(project)
+    batch = gather(format="huggingface", ratios=ratios)
+    Task.objects.update(status="PENDING", label=None, label_name=None, label_index=None, answer=None)
+    worker.run(queue.claim(batch.job_id))
+    batch.refresh_from_db()
+    assert (batch.state, batch.error) == (
+        "FAILED",
+        "none of the 1 tasks of the batch is of use to huggingface any more",
+    )
+
+
 def test_a_batch_whose_tasks_are_all_gone_fails_and_says_so(project, gather):
     make_task(project)
     batch = gather()

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from exports import batching, destinations, formats
 from exports.errors import AlreadyExported, EmptyBatch, NotReady, UnknownDestination, WrongState
-from exports.models import Batch, BatchItem
+from exports.models import Batch, BatchItem, KeptSide
 from labelhub import __version__
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
@@ -211,6 +211,46 @@ def _after(calls, act):
     return progress
 
 
+def reopened_until(message, sample):
+    """Take a sample's approval back; the progress that gives it again when it is first told `message`."""
+    Sample.objects.filter(pk=sample).update(status="PENDING")
+
+    def progress(done, total, said=""):
+        if said == message:
+            Sample.objects.filter(pk=sample).update(status="APPROVED")
+
+    return progress
+
+
+def test_a_sample_that_is_approved_again_while_the_split_is_dealt_is_dealt_with_the_others(gather):
+    first = run(gather(ratios="0.4/0.2/0.4", split_name="main"))
+    sides = dict(first.items.values_list("sample_id", "split"))
+    tested = next(sample for sample, side in sides.items() if side == BatchItem.Split.TEST)
+    batch = gather(ratios="0.4/0.2/0.4", split_name="main", allow_reexport=True)
+    batching.write(batch, reopened_until("dealing the split", tested))
+    assert dict(batch.items.values_list("sample_id", "split")) == sides
+    assert [part["rows"] for part in batch.manifest["parts"]] == [20, 10, 20]
+
+
+def test_every_sample_of_a_new_split_is_kept_also_one_that_was_approved_again_meanwhile(gather):
+    batch = gather(ratios=SPLIT, split_name="main")
+    batching.write(batch, reopened_until("dealing the split", batch.items.first().sample_id))
+    assert [part["rows"] for part in batch.manifest["parts"]] == [40, 5, 5]
+    assert KeptSide.objects.count() == 50
+
+
+def test_a_run_after_one_that_let_samples_go_and_failed_reads_the_rest_once(gather):
+    batch = gather()
+    Sample.objects.filter(pk=batch.items.first().sample_id).update(status="PENDING")
+    with pytest.raises(Stop):
+        batching.write(batch, _at("storing the file", stop))
+    assert batch.items.count() == 49
+    reports = []
+    batching.write(batch, lambda *said: reports.append(said))
+    assert [message for *_, message in reports].count("writing whole") == 1
+    assert (batch.sample_count, batch.manifest["withdrawn"]) == (49, 1)
+
+
 def test_progress_is_reported_and_reaches_the_end(gather):
     reports = []
     batching.write(gather(ratios=SPLIT), lambda *said: reports.append(said))
@@ -231,13 +271,18 @@ class Stop(Exception):
     pass
 
 
+def stop(*_):
+    raise Stop
+
+
+def _at(what, act):
+    """Progress that acts whenever it is told `what`."""
+    return lambda done, total, message="": act() if message == what else None
+
+
 @pytest.mark.parametrize("at", range(1, 9))
 def test_a_run_that_is_stopped_at_any_report_leaves_no_file_and_the_next_one_finishes(gather, at):
     batch = gather(ratios=SPLIT)
-
-    def stop(*_):
-        raise Stop
-
     with pytest.raises(Stop):
         batching.write(batch, _after(at, stop))
     batch.refresh_from_db()
