@@ -1,6 +1,7 @@
 """The split of a batch: what must stay together is asked of the data, who is on which side is kept for later batches."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy
@@ -48,7 +49,7 @@ def deal(batch: Batch, report: Callable[[], None]) -> bool:
         return False
     ratios = splits.parse(batch.ratios)
     if batch.split_name:
-        dealt = _follow(kept_split(batch), rows, ratios, stratify=batch.is_stratified)
+        dealt = _follow(kept_split(batch), batch, rows, ratios)
     else:
         dealt = splits.plan(rows, ratios, stratify=batch.is_stratified)
     carried.place(dealt.parts, report)
@@ -137,16 +138,23 @@ def kept_split(batch: Batch) -> KeptSplit:
     return kept
 
 
-def _follow(kept: KeptSplit, rows: splits.Rows, ratios: splits.Ratios, *, stratify: bool) -> splits.Dealt:
-    """Deal what is new beside what is kept, and keep that too; whoever dealt meanwhile was first."""
+def _follow(kept: KeptSplit, batch: Batch, rows: splits.Rows, ratios: splits.Ratios) -> splits.Dealt:
+    """Deal what is new beside what is kept, and keep that too; whoever dealt meanwhile was first.
+
+    What an earlier try for the same batch kept is followed, but is not what had a side before.
+    """
     parts = [int(split) for split in (Split.TRAIN, Split.VAL, Split.TEST)]
     while True:
-        pairs = kept.sides.values_list("key", "split").iterator(chunk_size=50_000)
-        there = numpy.fromiter(pairs, [("key", "i8"), ("split", "u1")])
-        dealt = splits.plan(rows, ratios, stratify=stratify, fixed=(there["key"], there["split"] - parts[0]))
+        found = kept.sides.values_list("key", "split", "dealt_for").iterator(chunk_size=50_000)
+        sides = ((key, split - parts[0], dealt_for == batch.pk) for key, split, dealt_for in found)
+        there = numpy.fromiter(sides, [("key", "i8"), ("side", "u1"), ("is_own", "?")])
+        dealt = splits.plan(rows, ratios, stratify=batch.is_stratified, fixed=(there["key"], there["side"]))
+        if there["is_own"].any():
+            before = there[~there["is_own"]]
+            dealt = replace(dealt, kept=splits.following(rows, (before["key"], before["side"])))
         with transaction.atomic():
             KeptSplit.objects.select_for_update().get(pk=kept.pk)
             if kept.sides.count() == len(there):
                 new = zip(dealt.keys.tolist(), (parts[side] for side in dealt.sides.tolist()), strict=True)
-                insert_rows(KeptSide, ["key", "split"], new, same={"kept_split": kept.pk})
+                insert_rows(KeptSide, ["key", "split"], new, same={"kept_split": kept.pk, "dealt_for": batch.pk})
                 return dealt

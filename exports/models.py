@@ -212,6 +212,9 @@ class KeptSide(models.Model):
     kept_split = models.ForeignKey(KeptSplit, models.CASCADE, related_name="sides", db_index=False)
     key = models.BigIntegerField()
     split = models.PositiveSmallIntegerField(choices=BatchItem.Split)
+    dealt_for = models.BigIntegerField(
+        null=True, help_text="The batch that was dealt then: its number alone, for the side outlives it."
+    )
 
 
 class ShardQuerySet(models.QuerySet):

@@ -312,6 +312,13 @@ def plan(rows: Rows, ratios: Ratios, *, stratify: bool = False, fixed: tuple[Any
     )
 
 
+def following(rows: Rows, fixed: tuple[Any, Any]) -> int:
+    """How many rows go to a side that is known: their own, or that of their group."""
+    of_keys = [_known_sides(keys, fixed) for keys in (rows.keys, rows.value_keys, rows.absent_keys)]
+    where, _ = _sides_of_groups(rows, *of_keys)
+    return int(((of_keys[0] if where is None else where[rows.groups]) < NOWHERE).sum())
+
+
 def _known_sides(keys, fixed):
     sides = numpy.full(len(keys), NOWHERE, "u1")
     if fixed is not None and len(fixed[0]):

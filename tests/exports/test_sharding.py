@@ -244,6 +244,35 @@ def test_planning_twice_draws_the_same_shards_and_gives_none_out_twice(gather):
     assert Job.objects.filter(kind="exports.write_shard").count() == 3
 
 
+def test_a_plan_that_was_given_up_draws_nothing_any_more(gather):
+    batch = gather(ratios=SPLIT)
+    reports = iter([None, lambda: sharding.plan(Batch.objects.get(pk=batch.pk), lambda *_: None)])
+
+    def overtaken(*_):
+        if act := next(reports, None):
+            act()
+
+    with pytest.raises(WrongState):
+        sharding.plan(batch, overtaken)
+    assert Job.objects.filter(kind="exports.write_shard").count() == batch.shards.count() == 9
+    assert run_all(batch).state == "READY"
+
+
+def test_shards_are_drawn_with_the_words_around_their_rows_or_not_at_all(gather, monkeypatch):
+    Project.objects.update(prompts={"fr": {"chat": "Alors ? {content}"}})
+    batch = gather(format="openai", shards=2)
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(batching, "noted_prompts", died)
+        sharding.plan(batch, lambda *_: None)
+    assert not batch.shards.exists()
+    run_all(batch)
+    assert batch.manifest["prompts"] == {str(batch.project_id): {"fr": {"chat": "Alors ? {content}"}}}
+
+
+def died(*_):
+    raise ConnectionError
+
+
 def test_cancelling_stops_the_shards_frees_the_samples_and_leaves_no_file(gather, buyer):
     batch = planned(gather())
     first, second, _ = batch.shards.all()

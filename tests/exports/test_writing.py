@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from hashlib import sha256
 from zipfile import ZipFile
 
@@ -239,6 +240,23 @@ def test_every_sample_of_a_new_split_is_kept_also_one_that_was_approved_again_me
     assert KeptSide.objects.count() == 50
 
 
+@pytest.mark.parametrize("group_by", ["", "source", "duplicates"])
+def test_the_manifest_tells_what_had_a_side_before_the_batch_however_often_it_was_dealt(gather, group_by):
+    batch = gather(ratios=SPLIT, split_name="main", group_by=group_by)
+    with pytest.raises(Stop):
+        batching.write(batch, _at("storing the file", stop))
+    Sample.objects.filter(pk=batch.items.first().sample_id).update(status="PENDING")
+    batching.write(batch, quietly)
+    assert (batch.sample_count, batch.manifest["split"]["rows_that_had_a_side"]) == (49, 0)
+    Sample.objects.update(status="APPROVED")
+    make_samples(10, batch.project)
+    later = gather(ratios=SPLIT, split_name="main", group_by=group_by, allow_reexport=True)
+    with pytest.raises(Stop):
+        batching.write(later, _at("storing the file", stop))
+    batching.write(later, quietly)
+    assert later.manifest["split"]["rows_that_had_a_side"] == (60 if group_by else 50)
+
+
 def test_a_run_after_one_that_let_samples_go_and_failed_reads_the_rest_once(gather):
     batch = gather()
     Sample.objects.filter(pk=batch.items.first().sample_id).update(status="PENDING")
@@ -317,6 +335,29 @@ def test_a_run_that_was_given_up_may_not_publish(gather):
     assert sha256(content(batch)).hexdigest() == batch.sha256
     assert b"changed since" not in content(batch)
     assert len(files()) == 2
+
+
+def test_a_run_that_was_given_up_deals_nothing_any_more(gather):
+    """It wakes with the rows read, when its successor has dealt and written them, and dies before it has dealt them all."""
+    batch = gather(ratios=SPLIT)
+    reports = iter([quietly, lambda *_: batching.write(Batch.objects.get(pk=batch.pk), quietly), stop])
+    with pytest.raises(WrongState):
+        batching.write(batch, lambda *said: next(reports)(*said))
+    batch.refresh_from_db()
+    assert batch.state == Batch.State.READY
+    assert Counter(batch.items.values_list("split", flat=True)) == {1: 40, 2: 5, 3: 5}
+
+
+def test_a_run_that_was_given_up_lets_nothing_go_any_more(gather):
+    batch = gather()
+
+    def overtaken(*_):
+        batching.write(Batch.objects.get(pk=batch.pk), quietly)
+        reopen_the_last()
+
+    with pytest.raises(WrongState):
+        batching.write(batch, _after(1, overtaken))
+    assert Batch.objects.get().sample_count == batch.items.count() == 50
 
 
 def test_writing_a_ready_batch_again_changes_nothing(gather):
