@@ -468,7 +468,7 @@ def begin(batch, storage):
 
 
 def this_run(batch):
-    return Batch.objects.filter(pk=batch.pk, state=State.RUNNING, started_at=batch.started_at)
+    return Batch.objects.run_of(batch)
 
 
 def deal(batch: Batch, report: Callable[[], None]) -> None:
@@ -482,7 +482,9 @@ def deal(batch: Batch, report: Callable[[], None]) -> None:
 
 def let_go(batch):
     """Release the rows that must not leave any more; returns how many remain."""
-    remaining = carried_by(batch).let_go()
+    with transaction.atomic():
+        batch.hold()
+        remaining = carried_by(batch).let_go()
     if not remaining:
         raise none_left(batch)
     return remaining

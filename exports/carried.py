@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -113,11 +114,20 @@ class CarriedSamples:
 
     def place(self, dealt, report) -> None:
         """All are put in train, the largest part as a rule, and those of the others moved from there."""
-        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
+        with self._held() as items:
+            items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()
-                self._batch.items.filter(sample_id__in=Ids(chunk)).update(split=split)
+                with self._held() as items:
+                    items.filter(sample_id__in=Ids(chunk)).update(split=split)
+
+    @contextmanager
+    def _held(self) -> Iterator[QuerySet]:
+        """The items, in a transaction of its own that only the batch's latest run may begin: others want to write too."""
+        with transaction.atomic():
+            self._batch.hold()
+            yield self._batch.items.all()
 
 
 class CarriedTasks:
@@ -164,6 +174,7 @@ class CarriedTasks:
         make = partial(BatchTasks, batch=self._batch)
         placed = [make(split=split, keys=pack(ids)) for split, ids in zip(parts_of(self._batch), dealt, strict=True)]
         with transaction.atomic():
+            self._batch.hold()
             self._batch.tasks.all().delete()
             BatchTasks.objects.bulk_create(placed)
 

@@ -54,7 +54,9 @@ def deal(batch: Batch, report: Callable[[], None]) -> bool:
         dealt = splits.plan(rows, ratios, stratify=batch.is_stratified)
     carried.place(dealt.parts, report)
     batch.dealt = _described(batch, dealt)
-    batch.save(update_fields=["dealt"])
+    with transaction.atomic():
+        batch.hold()
+        batch.save(update_fields=["dealt"])
     return True
 
 

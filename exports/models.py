@@ -14,6 +14,7 @@ from labelhub.jobs.models import Job
 from samples.models import Dataset, Project, Sample
 
 from . import compression, formats, providers
+from .errors import WrongState
 
 
 class BatchQuerySet(models.QuerySet):
@@ -23,6 +24,10 @@ class BatchQuerySet(models.QuerySet):
     def with_files(self):
         """READY, and the files are still kept."""
         return self.ready().filter(files_removed_at=None)
+
+    def run_of(self, batch: "Batch"):
+        """`batch`, where the run that began with `started_at` is its latest and goes on."""
+        return self.filter(pk=batch.pk, state=Batch.State.RUNNING, started_at=batch.started_at)
 
     def where(self, user, power: Power):
         """Batches of the projects in which `user` holds `power`; one across projects is a superuser's."""
@@ -126,6 +131,11 @@ class Batch(models.Model):
     def short_id(self) -> str:
         """The first eight hex digits of the uuid: what file names carry."""
         return self.uuid.hex[:8]
+
+    def hold(self) -> None:
+        """To the end of the transaction no other run of the batch can begin; WrongState where one has, or it was cancelled."""
+        if Batch.objects.run_of(self).select_for_update().first() is None:
+            raise WrongState(f"{self} was cancelled, or given to another worker, while this one was at it")
 
     @property
     def is_ready(self) -> bool:

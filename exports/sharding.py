@@ -48,11 +48,12 @@ def plan(batch: Batch, progress: Progress) -> int:
             if batch.ratios:
                 batching.deal(batch, partial(progress, 0, remaining, "dealing the split"))
             batch.warnings = batching.warnings_of(batch, figures_of_batch(batch))
-            _draw(batch)
-            _fix_prompts(batch)
+            with transaction.atomic():
+                batch.hold()
+                _draw(batch)
+                _fix_prompts(batch)
         with transaction.atomic():
-            if not _locked(batch) or not batching.this_run(batch).exists():
-                raise WrongState("the batch was cancelled, or given to another worker, while it was planned")
+            batch.hold()
             waiting = list(batch.shards.unwritten().exclude(job__in=Job.objects.unfinished()))
             for shard in waiting:
                 shard.job = queue.submit(
@@ -71,7 +72,6 @@ def _forget_lost(batch, storage):
             Shard.objects.filter(pk=shard.pk).update(written_at=None, job=None)
 
 
-@transaction.atomic
 def _draw(batch):
     """The shards of every part, as many as were asked for, but none without a row."""
     shape = formats.get(batch.format)

@@ -258,19 +258,17 @@ def test_a_plan_that_was_given_up_draws_nothing_any_more(gather):
     assert run_all(batch).state == "READY"
 
 
-def test_shards_are_drawn_with_the_words_around_their_rows_or_not_at_all(gather, monkeypatch):
-    Project.objects.update(prompts={"fr": {"chat": "Alors ? {content}"}})
+def test_shards_are_drawn_with_the_words_around_their_rows_or_not_at_all(gather, buyer):
     batch = gather(format="openai", shards=2)
-    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(batching, "noted_prompts", died)
-        sharding.plan(batch, lambda *_: None)
+    Project.objects.update(prompts={"fr": {"chat": "Alors ?"}})  # which has no place for the text
+    assert run_all(batch).state == "FAILED"
     assert not batch.shards.exists()
+    words = {"fr": {"chat": "Alors ? {content}"}}
+    Project.objects.update(prompts=words)
+    batch = planned(batching.retry(batch, by=buyer))
+    Project.objects.update(prompts={})
     run_all(batch)
-    assert batch.manifest["prompts"] == {str(batch.project_id): {"fr": {"chat": "Alors ? {content}"}}}
-
-
-def died(*_):
-    raise ConnectionError
+    assert (batch.state, batch.manifest["prompts"]) == ("READY", {str(batch.project_id): words})
 
 
 def test_cancelling_stops_the_shards_frees_the_samples_and_leaves_no_file(gather, buyer):
