@@ -503,7 +503,10 @@ def warnings_of(batch: Batch, figures: Figures) -> list[str]:
     flaws = flaws_of(formats.get(batch.format).checks, figures)
     if fatal := [flaw.said for flaw in flaws if flaw.is_fatal]:
         raise Refusable("; ".join(fatal), flaws=fatal)
-    return list(dict.fromkeys([*batch.warnings, *(flaw.said for flaw in flaws)]))
+    of_selection = [
+        said for said in batch.warnings if said.startswith(files.LEFT_OUT)
+    ]  # the others were of an earlier file
+    return list(dict.fromkeys([*of_selection, *(flaw.said for flaw in flaws)]))
 
 
 def _file_of(batch, report):

@@ -20,7 +20,7 @@ from .batching import Progress, State
 from .carried import Split, carried_by, parts_of
 from .compression import SUFFIXES
 from .errors import EmptyBatch, WrongState
-from .figures import figures_of_batch
+from .figures import figures_of_batch, figures_of_shards
 from .files import File
 from .formats import Format
 from .models import Batch, Shard
@@ -202,7 +202,10 @@ def complete(batch: Batch) -> bool:
         raise EmptyBatch(f"none of the {batch.sample_count} {batch.carries.lower()} of the batch may leave any more")
     storage = destinations.storage_of(batch.destination)
     finished_at = timezone.now()
-    manifest = _manifest(batch, shards, withdrawn=batch.sample_count - rows, finished_at=finished_at)
+    warnings = batching.warnings_of(
+        batch, figures_of_shards(batch, shards)
+    )  # some rows may be gone since it was planned
+    manifest = _manifest(batch, shards, withdrawn=batch.sample_count - rows, finished_at=finished_at, warnings=warnings)
     with ExitStack() as undo:
         note = destinations.draft(storage, batch.path)
         undo.callback(note.abandon)
@@ -215,6 +218,7 @@ def complete(batch: Batch) -> bool:
                 sha256=manifest["file"]["sha256"],
                 sample_count=rows,
                 manifest=manifest,
+                warnings=warnings,
                 error="",
                 finished_at=finished_at,
             )
@@ -227,7 +231,7 @@ def complete(batch: Batch) -> bool:
     return True
 
 
-def _manifest(batch, shards, *, withdrawn, finished_at) -> dict[str, Any]:
+def _manifest(batch, shards, *, withdrawn, finished_at, warnings) -> dict[str, Any]:
     shape = formats.get(batch.format)
     parts: list[dict] = [
         {
@@ -254,7 +258,7 @@ def _manifest(batch, shards, *, withdrawn, finished_at) -> dict[str, Any]:
         parts,
         withdrawn=withdrawn,
         finished_at=finished_at,
-        warnings=batch.warnings,
+        warnings=warnings,
     )
 
 
