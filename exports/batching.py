@@ -543,21 +543,31 @@ def _manifest(batch, file, *, withdrawn, finished_at, warnings):
     parts = bundle.parts_of(file, name.removesuffix(suffix))
     whole = {"name": name, "destination": batch.destination, "bytes": file.whole.bytes, "sha256": file.whole.sha256}
     return manifest_of(
-        batch, file.context, whole, parts, withdrawn=withdrawn, finished_at=finished_at, warnings=warnings
+        batch,
+        file.context,
+        whole,
+        parts,
+        samples=file.rows,
+        withdrawn=withdrawn,
+        finished_at=finished_at,
+        warnings=warnings,
     )
 
 
 def manifest_of(
-    batch: Batch, context: Context, file: dict, parts: list[dict], *, withdrawn, finished_at, warnings
+    batch: Batch, context: Context, file: dict, parts: list[dict], *, samples, withdrawn, finished_at, warnings
 ) -> dict:
-    """Everything needed to explain the batch's file or files, or to make them again."""
+    """Everything needed to explain the batch's file or files, or to make them again.
+
+    `samples` are its rows; in the file there may be several of each.
+    """
     return {
         "batch": str(batch.uuid),
         "project": batch.project and batch.project.name,
         "carries": batch.carries.lower(),
         "selection": batch.selection,
         "allows_reexport": batch.allows_reexport,
-        "samples": sum(part["rows"] for part in parts),
+        "samples": samples,
         "withdrawn": withdrawn,
         "warnings": warnings,
         "format": batch.format,

@@ -256,6 +256,7 @@ def _manifest(batch, shards, *, withdrawn, finished_at, warnings) -> dict[str, A
         batching.context_of(batch, shape),
         whole,
         parts,
+        samples=sum(shard.row_count for shard in shards),
         withdrawn=withdrawn,
         finished_at=finished_at,
         warnings=warnings,

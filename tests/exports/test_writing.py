@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections import Counter
 from hashlib import sha256
 from zipfile import ZipFile
@@ -125,6 +126,21 @@ def test_the_manifest_explains_the_file(gather, project, buyer):
         "software": {"name": "LabelHub", "version": __version__},
         "created_by": buyer.username,
     }
+
+
+@pytest.mark.parametrize("asked", [{}, {"shards": 2}])
+def test_the_manifest_counts_samples_where_the_file_has_two_rows_of_each(asked):
+    project = make_project(task_type="PREFERENCE", labels=["x"])
+    for number in range(12):
+        make_sample(project, f"Prompt {number}", label="x")
+    Sample.objects.update(label=None, label_name="A", answer={"chosen": "A", "rejected": "B"})
+    user = make_member(project, Role.MANAGER)
+    batch = batching.gather(Sample.objects.all(), by=user, format="kto", **asked)
+    worker.work(threading.Event(), until_empty=True)
+    batch.refresh_from_db()
+    assert batch.state == "READY", batch.error
+    assert (batch.sample_count, batch.manifest["samples"]) == (12, 12)
+    assert sum(part["rows"] for part in batch.manifest["parts"]) == 24
 
 
 def test_the_split_is_kept_with_the_items(gather):
