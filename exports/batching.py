@@ -503,9 +503,8 @@ def warnings_of(batch: Batch, figures: Figures) -> list[str]:
     flaws = flaws_of(formats.get(batch.format).checks, figures)
     if fatal := [flaw.said for flaw in flaws if flaw.is_fatal]:
         raise Refusable("; ".join(fatal), flaws=fatal)
-    of_selection = [
-        said for said in batch.warnings if said.startswith(files.LEFT_OUT)
-    ]  # the others were of an earlier file
+    # The batch's others are those of a file that was written before, or planned.
+    of_selection = [said for said in batch.warnings if said.startswith(files.LEFT_OUT)]
     return list(dict.fromkeys([*of_selection, *(flaw.said for flaw in flaws)]))
 
 

@@ -209,7 +209,7 @@ class Rows:
         for value, uid in pairs:
             if value in known:
                 values.append(known[value])
-                hashes += self._hashed([uid])
+                hashes += sha256(self._salt + uid).digest()[:8]
         keys = numpy.frombuffer(hashes, ">u8").astype("u8").view("i8")
         absent = ~numpy.isin(keys, self.keys)
         if absent.any():
@@ -294,7 +294,7 @@ def plan(rows: Rows, ratios: Ratios, *, stratify: bool = False, fixed: tuple[Any
     if rows.groups is not None:
         _deal_groups(rows, labels, sides, need, ratios)
     _deal_singles(rows, labels, sides, need, ratios)
-    if where is not None:
+    if where is not None:  # a group that was nowhere is on one side now, that of any of its rows
         open_ = where[rows.groups] == NOWHERE
         where[rows.groups[open_]] = sides[open_]
         of_values[new_values] = where[rows.value_groups[new_values]]
