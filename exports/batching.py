@@ -62,6 +62,7 @@ LARGEST_ID = 2**63 - 1
 FREE = {"approved": "every sample no batch carries"}
 LATE = timedelta(minutes=10)  # longer than any review takes from its verdict to its commit
 MANY = 20_000  # rows, after which a database should look at its tables anew
+TRIES = 3  # to deal a split among approvals that come and go
 IDS_KEPT = 1000  # in `selection`; the items hold every one of them
 
 
@@ -353,7 +354,7 @@ def _is_another_s(batch, path):
 
 
 class SelectionMoved(Exception):
-    """A sample lost its approval while the file was being written: start over."""
+    """A sample lost its approval while the split was being dealt or the file written: start over."""
 
 
 def write(batch: Batch, progress: Progress) -> None:
@@ -371,16 +372,18 @@ def write(batch: Batch, progress: Progress) -> None:
         undo.callback(this_run(batch).update, state=State.QUEUED)
         progress(0, batch.sample_count, "reading the selection")
         # To look for approvals taken back before the file is written would be to read every sample twice. The file shows
-        # it by its length, and is then written once more.
+        # it by its length, and is then written once more; but not where they were let go already, by an earlier run or
+        # when the split was dealt.
         remaining = batch.sample_count
         file, draft = _drafted(batch, storage, remaining, progress, undo)
-        if file.rows != remaining or not remaining:
+        if file.rows != remaining and not carried_by(batch).are_all(file.rows):
+            draft.abandon()
             remaining = let_go(batch)
-            if batch.carries == Batch.Carries.SAMPLES:
-                draft.abandon()
-                file, draft = _drafted(batch, storage, remaining, progress, undo)
-                if file.rows != remaining:
-                    raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
+            file, draft = _drafted(batch, storage, remaining, progress, undo)
+            if file.rows != remaining:
+                raise SelectionMoved("a sample lost its approval while the file was being written; starting over")
+        if not file.rows:
+            raise none_left(batch)
         finished_at = timezone.now()
         warnings = warnings_of(batch, figures_of_file(batch, file))
         withdrawn = batch.sample_count - file.rows
@@ -388,7 +391,7 @@ def write(batch: Batch, progress: Progress) -> None:
         note = destinations.draft(storage, manifest_path(batch))
         undo.callback(note.abandon)
         note.write(readable(manifest))
-        progress(remaining, remaining, "storing the file")
+        progress(file.rows, file.rows, "storing the file")
         draft.finish()
         note.finish()
         with transaction.atomic():
@@ -415,7 +418,7 @@ def write(batch: Batch, progress: Progress) -> None:
 def _drafted(batch, storage, expected, progress, undo) -> tuple[File, Any]:
     """The rows in their parts and on their way: what was written, and the draft that holds it."""
     if batch.ratios and not batch.manifest:  # written before, it is dealt for good
-        dealing.deal(batch, partial(progress, 0, expected, "dealing the split"))
+        deal(batch, partial(progress, 0, expected, "dealing the split"))
     file = _file_of(batch, lambda done, part: progress(done, expected, f"writing {part}"))
     draft = destinations.draft(storage, batch.path)
     undo.callback(draft.abandon)
@@ -465,16 +468,34 @@ def begin(batch, storage):
 
 
 def this_run(batch):
-    return Batch.objects.filter(pk=batch.pk, state=State.RUNNING, started_at=batch.started_at)
+    return Batch.objects.run_of(batch)
+
+
+def deal(batch: Batch, report: Callable[[], None]) -> None:
+    """Put every row in its part; those that must not leave any more are let go first."""
+    for _ in range(TRIES):
+        if dealing.deal(batch, report):
+            return
+        let_go(batch)
+    raise SelectionMoved("samples kept losing their approval while the split was being dealt; starting over")
 
 
 def let_go(batch):
     """Release the rows that must not leave any more; returns how many remain."""
-    remaining = carried_by(batch).let_go()
+    with transaction.atomic():
+        batch.hold()
+        remaining = carried_by(batch).let_go()
     if not remaining:
-        gone = "is there any more" if batch.carries == Batch.Carries.TASKS else "is approved any more"
-        raise EmptyBatch(f"none of the {batch.sample_count} {batch.carries.lower()} of the batch {gone}")
+        raise none_left(batch)
     return remaining
+
+
+def none_left(batch) -> EmptyBatch:
+    if batch.carries == Batch.Carries.SAMPLES:
+        gone = "is approved"
+    else:
+        gone = f"is of use to {batch.format}" if carried_by(batch).rows().exists() else "is there"
+    return EmptyBatch(f"none of the {batch.sample_count} {batch.carries.lower()} of the batch {gone} any more")
 
 
 def warnings_of(batch: Batch, figures: Figures) -> list[str]:
@@ -482,7 +503,9 @@ def warnings_of(batch: Batch, figures: Figures) -> list[str]:
     flaws = flaws_of(formats.get(batch.format).checks, figures)
     if fatal := [flaw.said for flaw in flaws if flaw.is_fatal]:
         raise Refusable("; ".join(fatal), flaws=fatal)
-    return list(dict.fromkeys([*batch.warnings, *(flaw.said for flaw in flaws)]))
+    # The batch's others are those of a file that was written before, or planned.
+    of_selection = [said for said in batch.warnings if said.startswith(files.LEFT_OUT)]
+    return list(dict.fromkeys([*of_selection, *(flaw.said for flaw in flaws)]))
 
 
 def _file_of(batch, report):
@@ -519,21 +542,31 @@ def _manifest(batch, file, *, withdrawn, finished_at, warnings):
     parts = bundle.parts_of(file, name.removesuffix(suffix))
     whole = {"name": name, "destination": batch.destination, "bytes": file.whole.bytes, "sha256": file.whole.sha256}
     return manifest_of(
-        batch, file.context, whole, parts, withdrawn=withdrawn, finished_at=finished_at, warnings=warnings
+        batch,
+        file.context,
+        whole,
+        parts,
+        samples=file.rows,
+        withdrawn=withdrawn,
+        finished_at=finished_at,
+        warnings=warnings,
     )
 
 
 def manifest_of(
-    batch: Batch, context: Context, file: dict, parts: list[dict], *, withdrawn, finished_at, warnings
+    batch: Batch, context: Context, file: dict, parts: list[dict], *, samples, withdrawn, finished_at, warnings
 ) -> dict:
-    """Everything needed to explain the batch's file or files, or to make them again."""
+    """Everything needed to explain the batch's file or files, or to make them again.
+
+    `samples` are its rows; in the file there may be several of each.
+    """
     return {
         "batch": str(batch.uuid),
         "project": batch.project and batch.project.name,
         "carries": batch.carries.lower(),
         "selection": batch.selection,
         "allows_reexport": batch.allows_reexport,
-        "samples": sum(part["rows"] for part in parts),
+        "samples": samples,
         "withdrawn": withdrawn,
         "warnings": warnings,
         "format": batch.format,

@@ -9,13 +9,14 @@ from django.db.models import Avg, Count, Max, QuerySet
 
 from labelhub import __version__
 from samples import consensus
-from samples.models import Annotation, Project, Sample
+from samples.models import Annotation, Project, Sample, Task
 
 from . import splits
 from .card import card
+from .carried import carried_by
 from .context import label_map, projects_of, types_of
 from .croissant import croissant
-from .files import File, Member
+from .files import File, Member, writable
 from .formats import Context
 
 CARD, CROISSANT, MANIFEST = "README.md", "croissant.json", "manifest.json"
@@ -52,7 +53,7 @@ def parts_of(file: File, name: str) -> list[dict[str, Any]]:
 
 def notes_of_batch(batch, file: File) -> Iterator[Member]:
     """The members that tell of a batch. No clock is read: the same batch gives the same bytes."""
-    samples = Sample.objects.filter(batch_items__batch=batch)
+    rows = writable(carried_by(batch).rows(), file.format)
     about = {
         "batch": str(batch.uuid),
         "selection": batch.selection,
@@ -61,12 +62,13 @@ def notes_of_batch(batch, file: File) -> Iterator[Member]:
             "ratios": dict(zip(splits.PARTS, batch.ratios, strict=True)),
             "seed": batch.seed,
             "stratified": batch.is_stratified,
+            **batch.dealt,
         },
         "created_by": batch.created_by and batch.created_by.get_username(),
         "created_at": f"{batch.created_at:%Y-%m-%dT%H:%M:%SZ}",
     }
     made_on = f"{batch.created_at:%Y-%m-%d}"
-    return notes(file, samples, labels=batch.label_map, options=batch.options, made_on=made_on, about=about)
+    return notes(file, rows, labels=batch.label_map, options=batch.options, made_on=made_on, about=about)
 
 
 def notes_of_rows(samples: QuerySet[Sample], about: Mapping[str, Any], options: Mapping[str, Any], file: File):
@@ -79,7 +81,7 @@ def notes_of_rows(samples: QuerySet[Sample], about: Mapping[str, Any], options: 
 
 def notes(
     file: File,
-    samples: QuerySet[Sample],
+    rows: QuerySet,
     *,
     labels: Mapping[str, int],
     options: Mapping[str, Any],
@@ -87,8 +89,8 @@ def notes(
     about: Mapping[str, Any],
 ) -> Iterator[Member]:
     """README.md, croissant.json, manifest.json, and what the format's own reader wants beside them."""
-    types = types_of(samples)
-    story = _story(samples, license=options.get("license", ""), made_on=made_on, types=types)
+    types = types_of(rows)
+    story = _story(rows, license=options.get("license", ""), made_on=made_on, types=types)
     parts = parts_of(file, "")
     context = Context(labels=dict(labels) | file.context.labels, types=types)
     yield CARD, [card(file.format, context, parts, story).encode()]
@@ -112,40 +114,48 @@ def _readable(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def _story(samples: QuerySet[Sample], *, license: str, made_on: str, types: Iterable[str]) -> Story:
-    projects = list(Project.objects.filter(pk__in=samples.order_by().values("project")).order_by("name"))
-    languages = samples.order_by().values_list("locale", flat=True).distinct()
+def _story(rows: QuerySet, *, license: str, made_on: str, types: Iterable[str]) -> Story:
+    projects = list(Project.objects.filter(pk__in=rows.order_by().values("project")).order_by("name"))
+    languages = rows.order_by().values_list("locale", flat=True).distinct()
     only = projects[0] if len(projects) == 1 else None
     return Story(
-        name=only.name if only else "samples",
-        title=str(only) if only else f"Samples of {len(projects)} projects",
+        name=only.name if only else _kind(rows),
+        title=str(only) if only else f"{_kind(rows).capitalize()} of {len(projects)} projects",
         description="\n\n".join(project.description for project in projects if project.description),
         languages=sorted(languages),
         types=sorted(types),
-        made_by=list(_made_by(samples, projects)),
+        made_by=list(_made_by(rows, projects)),
         license=license,
         made_on=made_on,
     )
 
 
-def _made_by(samples: QuerySet[Sample], projects: list[Project]) -> Iterator[str]:
+def _kind(rows: QuerySet) -> str:
+    return "tasks" if rows.model is Task else "samples"
+
+
+def _made_by(rows: QuerySet, projects: list[Project]) -> Iterator[str]:
     """How the labels came to be, in sentences; people are counted, never named."""
-    said = Annotation.objects.filter(task__in=samples.values("task")).aggregate(
+    tasks = rows.order_by().values("pk" if rows.model is Task else "task")
+    said = Annotation.objects.filter(task__in=tasks).aggregate(
         answers=Count("pk"), people=Count("annotator", distinct=True)
     )
-    told = samples.aggregate(sure=Avg("confidence"), reviewers=Count("reviewed_by", distinct=True))
     if said["answers"]:
         yield f"Answers behind the labels: {said['answers']:,}. Annotators: {said['people']:,}."
     else:
-        yield "The labels were imported; nobody has annotated the samples here."
+        yield f"The labels were imported; nobody has annotated the {_kind(rows)} here."
     for rule, needed, threshold in sorted(
         {(project.consensus_rule, project.validations_needed, project.consensus_threshold) for project in projects}
     ):
         title = dict(consensus.choices()).get(rule, rule)
         yield f"Consensus: {title}, {needed} answers needed, a share of at least {threshold:g}."
-    if told["sure"] is not None:
-        yield f"The mean share of the votes behind a label is {told['sure']:.2f}."
-    if samples.exclude(status=Sample.Status.APPROVED).exists():  # a plain export may take others
+    sure = rows.aggregate(sure=Avg("confidence"))["sure"]
+    if sure is not None:
+        yield f"The mean share of the votes behind a label is {sure:.2f}."
+    if rows.model is Task:
+        yield "Tasks as they stood when they were written; no review was asked for."
+    elif rows.exclude(status=Sample.Status.APPROVED).exists():  # a plain export may take others
         yield "Not every sample was approved in review."
     else:
-        yield f"Every sample was approved in review. Reviewers: {told['reviewers']:,}."
+        reviewers = rows.aggregate(reviewers=Count("reviewed_by", distinct=True))["reviewers"]
+        yield f"Every sample was approved in review. Reviewers: {reviewers:,}."

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -33,6 +34,9 @@ class Carried(Protocol):
 
     def let_go(self, split: Split | None = None, within: Range | None = None) -> int:
         """Release the rows, there or anywhere, that must not leave any more; returns how many remain."""
+
+    def are_all(self, number: int) -> bool:
+        """Whether so many rows, dealt or written, are all there are; if not, some are to be let go."""
 
     def walk(self, split: Split, format: Format) -> Walk:
         """The rows of a part, for the reader."""
@@ -81,6 +85,9 @@ class CarriedSamples:
         items.filter(~Q(sample__status=Sample.Status.APPROVED)).delete()
         return items.count()
 
+    def are_all(self, number: int) -> bool:
+        return number == self._batch.items.count()
+
     def _items(self, split=None, within=None):
         items = self._batch.items.all() if split is None else self._batch.items.filter(split=split)
         return items if within is None else items.filter(sample_id__gt=within[0], sample_id__lte=within[1])
@@ -107,11 +114,20 @@ class CarriedSamples:
 
     def place(self, dealt, report) -> None:
         """All are put in train, the largest part as a rule, and those of the others moved from there."""
-        self._batch.items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
+        with self._held() as items:
+            items.exclude(split=Split.TRAIN).update(split=Split.TRAIN)
         for split, ids in zip((Split.VAL, Split.TEST), dealt[1:], strict=True):
             for chunk in _chunks(ids):
                 report()
-                self._batch.items.filter(sample_id__in=Ids(chunk)).update(split=split)
+                with self._held() as items:
+                    items.filter(sample_id__in=Ids(chunk)).update(split=split)
+
+    @contextmanager
+    def _held(self) -> Iterator[QuerySet]:
+        """The items, in a transaction of its own that only the batch's latest run may begin: others want to write too."""
+        with transaction.atomic():
+            self._batch.hold()
+            yield self._batch.items.all()
 
 
 class CarriedTasks:
@@ -132,6 +148,10 @@ class CarriedTasks:
 
     def let_go(self, split=None, within=None) -> int:
         return sum(Task.objects.filter(pk__in=Ids(chunk)).count() for chunk in _chunks(self.keys(split, within)))
+
+    def are_all(self, number: int) -> bool:
+        """One that is missing is gone for good, and in no part."""
+        return True
 
     def size(self, split: Split) -> int:
         return len(self.keys(split))
@@ -154,6 +174,7 @@ class CarriedTasks:
         make = partial(BatchTasks, batch=self._batch)
         placed = [make(split=split, keys=pack(ids)) for split, ids in zip(parts_of(self._batch), dealt, strict=True)]
         with transaction.atomic():
+            self._batch.hold()
             self._batch.tasks.all().delete()
             BatchTasks.objects.bulk_create(placed)
 

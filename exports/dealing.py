@@ -1,6 +1,7 @@
 """The split of a batch: what must stay together is asked of the data, who is on which side is kept for later batches."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy
@@ -9,6 +10,7 @@ from django.db import transaction
 from labelhub.fields import dump_json
 from labelhub.setwise import insert_rows
 from samples.duplicates import note_duplicates
+from samples.models import ClusterMember
 
 from . import splits
 from .carried import Split, carried_by
@@ -17,7 +19,8 @@ from .models import Batch, KeptSide, KeptSplit
 
 # What rows can have in common, and the column of their task that says so. Clusters of near-duplicates grow together as
 # tasks come in; the others stay what they are.
-GROUPS = {"duplicates": "cluster_member__cluster", "source": "source"}
+DUPLICATES = "duplicates"
+GROUPS = {DUPLICATES: "cluster_member__cluster", "source": "source"}
 METADATA = "metadata:"
 
 
@@ -33,22 +36,28 @@ def criteria(group_by: str | Sequence[str]) -> list[str]:
     return found
 
 
-def deal(batch: Batch, report: Callable[[], None]) -> None:
-    """Put every row of `batch` in its part."""
+def deal(batch: Batch, report: Callable[[], None]) -> bool:
+    """Put every row of `batch` in its part; False, and none is, where there are rows that may not leave any more.
+
+    Such a row would be dealt by nobody, and left in train should it be approved again before the file is written.
+    """
     carried = carried_by(batch)
-    if "duplicates" in batch.group_by:
+    if DUPLICATES in batch.group_by:
         _find_duplicates(batch, report)
-    identities = _reported(_identities(batch), report)
-    constant = len(batch.group_by) == 1 and "duplicates" not in batch.group_by
-    rows = splits.Rows(identities, seed=batch.seed, criteria=len(batch.group_by), known_by_group=constant)
+    rows = _rows(batch, report)
+    if not carried.are_all(len(rows.ids)):
+        return False
     ratios = splits.parse(batch.ratios)
     if batch.split_name:
-        dealt = _follow(kept_split(batch), rows, ratios, stratify=batch.is_stratified)
+        dealt = _follow(kept_split(batch), batch, rows, ratios)
     else:
         dealt = splits.plan(rows, ratios, stratify=batch.is_stratified)
     carried.place(dealt.parts, report)
     batch.dealt = _described(batch, dealt)
-    batch.save(update_fields=["dealt"])
+    with transaction.atomic():
+        batch.hold()
+        batch.save(update_fields=["dealt"])
+    return True
 
 
 def _described(batch, dealt):
@@ -63,6 +72,18 @@ def _described(batch, dealt):
 
 
 # What belongs together ------------------------------------------------------------------------------------------------
+
+
+def _rows(batch, report) -> splits.Rows:
+    """The rows with what they belong to, and, where their split is kept, who else of their clusters may have a side."""
+    is_kept = bool(batch.split_name)
+    lasting = [is_kept and name != DUPLICATES for name in batch.group_by]
+    rows = splits.Rows(_reported(_identities(batch), report), seed=batch.seed, lasting=lasting)
+    if is_kept and DUPLICATES in batch.group_by:
+        members = ClusterMember.objects.filter(project=batch.project_id).together().values_list("cluster", "task__uid")
+        pairs = ((cluster, uid.encode()) for cluster, uid in members.iterator(chunk_size=10_000))
+        rows.note_absent(batch.group_by.index(DUPLICATES), pairs)
+    return rows
 
 
 def _identities(batch) -> Iterator[splits.Slim]:
@@ -119,16 +140,23 @@ def kept_split(batch: Batch) -> KeptSplit:
     return kept
 
 
-def _follow(kept: KeptSplit, rows: splits.Rows, ratios: splits.Ratios, *, stratify: bool) -> splits.Dealt:
-    """Deal what is new beside what is kept, and keep that too; whoever dealt meanwhile was first."""
+def _follow(kept: KeptSplit, batch: Batch, rows: splits.Rows, ratios: splits.Ratios) -> splits.Dealt:
+    """Deal what is new beside what is kept, and keep that too; whoever dealt meanwhile was first.
+
+    What an earlier try for the same batch kept is followed, but is not what had a side before.
+    """
     parts = [int(split) for split in (Split.TRAIN, Split.VAL, Split.TEST)]
     while True:
-        pairs = kept.sides.values_list("key", "split").iterator(chunk_size=50_000)
-        there = numpy.fromiter(pairs, [("key", "i8"), ("split", "u1")])
-        dealt = splits.plan(rows, ratios, stratify=stratify, fixed=(there["key"], there["split"] - parts[0]))
+        found = kept.sides.values_list("key", "split", "dealt_for").iterator(chunk_size=50_000)
+        sides = ((key, split - parts[0], dealt_for == batch.pk) for key, split, dealt_for in found)
+        there = numpy.fromiter(sides, [("key", "i8"), ("side", "u1"), ("is_own", "?")])
+        dealt = splits.plan(rows, ratios, stratify=batch.is_stratified, fixed=(there["key"], there["side"]))
+        if there["is_own"].any():
+            before = there[~there["is_own"]]
+            dealt = replace(dealt, kept=splits.following(rows, (before["key"], before["side"])))
         with transaction.atomic():
             KeptSplit.objects.select_for_update().get(pk=kept.pk)
             if kept.sides.count() == len(there):
                 new = zip(dealt.keys.tolist(), (parts[side] for side in dealt.sides.tolist()), strict=True)
-                insert_rows(KeptSide, ["key", "split"], new, same={"kept_split": kept.pk})
+                insert_rows(KeptSide, ["key", "split"], new, same={"kept_split": kept.pk, "dealt_for": batch.pk})
                 return dealt

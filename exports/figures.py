@@ -1,19 +1,24 @@
 """What is about to be written, in figures: a few statements of the database, whatever the number of rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Case, Count, F, Func, Q, QuerySet, Sum, TextField, Value, When
 from django.db.models.lookups import Exact
 
-from .carried import carried_by
-from .files import File
+from labelhub.setwise import Ids
+from samples.models import Task
+
+from . import formats
+from .carried import CarriedTasks, carried_by, parts_of
+from .files import File, writable
 from .formats.checks import Figures, Part
 from .formats.context import LABELLED
 from .formats.sql import DIALECTS
 from .formats.takes import LABELLED_TEXTS, PREFERENCES
-from .models import Batch, BatchItem
+from .models import Batch, BatchItem, Shard
 
 BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 MOST_COMPARED = 100_000  # rows whose texts are compared; it takes a second there, and memory for every text
@@ -48,10 +53,49 @@ def _is_silent(at: str) -> Q:
 
 def figures_of_batch(batch: Batch) -> Figures:
     """The figures of a batch before it is written, its rows dealt as they are now."""
-    if batch.carries == Batch.Carries.TASKS:
-        return figures_of_rows(carried_by(batch).rows())
-    names = [split.label for split in BatchItem.Split if bool(split) == bool(batch.ratios)]
-    return _figures(batch.items.all(), at="sample__", split="split", names=names)
+    parts: dict[str, Part] = {}
+    for chosen in _chosen(batch):
+        parts |= _parts(chosen)
+    return Figures(parts, **_repeats_of_batch(batch, parts))
+
+
+def figures_of_shards(batch: Batch, shards: Iterable[Shard]) -> Figures:
+    """The figures of a batch in shards: its rows and labels as they were written, the rest as it is now."""
+    rows, labels = Counter[str](), defaultdict[str, Counter](Counter)
+    for shard in shards:
+        name = BatchItem.Split(shard.split).label
+        rows[name] += shard.row_count
+        labels[name].update(shard.labels)
+    blanks: dict[str, Counter] = defaultdict(Counter)
+    for chosen in _chosen(batch):
+        for name, what, number in _blank(chosen):
+            blanks[name][what] += number
+    parts = {
+        name: Part(rows[name], labels=_in_order(labels[name]), **blanks[name])
+        for name in (split.label for split in parts_of(batch))
+    }
+    return Figures(parts, **_repeats_of_batch(batch, parts))
+
+
+def _chosen(batch: Batch) -> Iterator["_Chosen"]:
+    """The batch's rows: the items of all its parts together, tasks part by part."""
+    if batch.carries == Batch.Carries.SAMPLES:
+        yield _Chosen(batch.items.all(), [split.label for split in parts_of(batch)], at="sample__", split=F("split"))
+        return
+    carried = CarriedTasks(batch)
+    for split in parts_of(batch):
+        rows = writable(Task.objects.filter(pk__in=Ids(carried.keys(split))), formats.get(batch.format))
+        yield _Chosen(rows, [split.label], split=Value(int(split)))
+
+
+def _repeats_of_batch(batch: Batch, parts: Mapping[str, Part]) -> dict[str, int]:
+    """Nothing where there are too many rows to compare; of tasks it is not known in which parts a text is."""
+    if sum(part.rows for part in parts.values()) > MOST_COMPARED:
+        return {}
+    if batch.carries == Batch.Carries.SAMPLES:
+        return _repeats(batch.items.all(), "sample__", "split")
+    found = _repeats(writable(carried_by(batch).rows(), formats.get(batch.format)), "", None)
+    return {name: number for name, number in found.items() if name != "shared"}
 
 
 def figures_of_file(batch: Batch, file: File) -> Figures:
@@ -66,31 +110,41 @@ def figures_of_file(batch: Batch, file: File) -> Figures:
 
 def figures_of_rows(rows: QuerySet) -> Figures:
     """The figures of a queryset of Sample or Task as one part, "whole"."""
-    return _figures(rows, at="", split=None, names=["whole"])
+    parts = _parts(_Chosen(rows, ["whole"]))
+    return Figures(parts, **(_repeats(rows, "", None) if parts["whole"].rows <= MOST_COMPARED else {}))
 
 
-def _figures(rows: QuerySet, *, at: str, split: str | None, names: list[str]) -> Figures:
-    found: dict[str, dict[str, Any]] = {name: defaultdict(int, labels=Counter()) for name in names}
-    for part, type, name, several, number in _grouped(rows, at, split):
+@dataclass(frozen=True)
+class _Chosen:
+    """Rows to be counted: `split` says in which of the `parts` each is, `at` leads from it to the columns."""
+
+    rows: QuerySet
+    parts: list[str]
+    at: str = ""
+    split: Any = field(default_factory=lambda: Value(0))
+
+
+def _parts(chosen: _Chosen) -> dict[str, Part]:
+    found: dict[str, dict[str, Any]] = {name: defaultdict(int, labels=Counter()) for name in chosen.parts}
+    for part, type, name, several, number in _grouped(chosen):
         found[part]["rows"] += number
         for label in ([name] if several is None else several) if type in LABELLED and name is not None else []:
             found[part]["labels"][label] += number
-    for part, has_text, number in _blank(rows, at, split):
-        found[part]["blank_answers" if has_text else "blank_contents"] += number
-    parts = {name: Part(**figures | {"labels": _in_order(figures["labels"])}) for name, figures in found.items()}
-    total = sum(part.rows for part in parts.values())
-    return Figures(parts, **(_repeats(rows, at, split) if total <= MOST_COMPARED else {}))
+    for part, what, number in _blank(chosen):
+        found[part][what] += number
+    return {name: Part(**figures | {"labels": _in_order(figures["labels"])}) for name, figures in found.items()}
 
 
 def _in_order(labels: Counter) -> dict[str, int]:
     return dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _grouped(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
+def _grouped(chosen: _Chosen) -> Iterator[tuple]:
     """(part, type, label, labels, rows) of each group of rows alike."""
+    at = chosen.at
     of_labels = {f"{at}type__in": sorted(LABELLED)}
-    groups = rows.order_by().annotate(
-        in_part=F(split) if split else Value(0),
+    groups = chosen.rows.order_by().annotate(
+        in_part=chosen.split,
         of_type=F(f"{at}type"),
         name=Case(When(**of_labels, then=F(f"{at}label_name"))),
         names=Case(When(**of_labels, then=F(f"{at}label_names"))),
@@ -99,18 +153,16 @@ def _grouped(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
         yield BatchItem.Split(part).label, *group
 
 
-def _blank(rows: QuerySet, at: str, split: str | None) -> Iterator[tuple]:
-    """(part, whether there is a text to the blank answer, rows) of each group; a row without a text counts for that alone.
+def _blank(chosen: _Chosen) -> Iterator[tuple[str, str, int]]:
+    """(part, what is blank, rows) of each group; a row without a text counts for that alone.
 
     A statement of its own: to group by it, SQLite would sort every row of the batch a second time.
     """
-    blank_content = _is_blank(F(f"{at}content"))
-    groups = rows.order_by().filter(Q(blank_content) | _is_silent(at))
-    groups = groups.annotate(
-        in_part=F(split) if split else Value(0), has_text=Case(When(Q(blank_content), then=0), default=1)
-    )
-    for part, *group in groups.values_list("in_part", "has_text").annotate(rows=Count("pk")):
-        yield BatchItem.Split(part).label, *group
+    blank_content = _is_blank(F(f"{chosen.at}content"))
+    groups = chosen.rows.order_by().filter(Q(blank_content) | _is_silent(chosen.at))
+    groups = groups.annotate(in_part=chosen.split, has_text=Case(When(Q(blank_content), then=0), default=1))
+    for part, has_text, number in groups.values_list("in_part", "has_text").annotate(rows=Count("pk")):
+        yield BatchItem.Split(part).label, "blank_answers" if has_text else "blank_contents", number
 
 
 def _repeats(rows: QuerySet, at: str, split: str | None) -> dict[str, int]:

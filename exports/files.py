@@ -21,6 +21,7 @@ from .formats.shape import resolved
 from .rows import Walk, Written
 
 ZIP = "zip"
+LEFT_OUT = "left out: "  # begins what is said of a selection, and nothing that is said of a file
 
 Report = Callable[[int, str], None]  # (rows written so far, the part they are in)
 Member = tuple[str, Iterable[bytes]]
@@ -247,5 +248,5 @@ def left_out(format: Format, number: int, samples: QuerySet) -> str:
     """A warning that `number` samples are not in the file, with the first of them."""
     names = [" ".join(content.split())[:80] for content in samples.values_list("content", flat=True)[:3]]
     return (
-        f"left out: {number:,} sample{'s' * (number != 1)}; {holds(format)}: {', '.join(names)}{', …' * (number > 3)}"
+        f"{LEFT_OUT}{number:,} sample{'s' * (number != 1)}; {holds(format)}: {', '.join(names)}{', …' * (number > 3)}"
     )

@@ -14,6 +14,7 @@ from labelhub.jobs.models import Job
 from samples.models import Dataset, Project, Sample
 
 from . import compression, formats, providers
+from .errors import WrongState
 
 
 class BatchQuerySet(models.QuerySet):
@@ -28,6 +29,10 @@ class BatchQuerySet(models.QuerySet):
         """FAILED, and some of their shards are whole: kept for `retry`."""
         whole = Shard.objects.written().filter(batch=OuterRef("pk"))
         return self.filter(Exists(whole), state=Batch.State.FAILED)
+
+    def run_of(self, batch: "Batch"):
+        """`batch`, where the run that began with `started_at` is its latest and goes on."""
+        return self.filter(pk=batch.pk, state=Batch.State.RUNNING, started_at=batch.started_at)
 
     def where(self, user, power: Power):
         """Batches of the projects in which `user` holds `power`; one across projects is a superuser's."""
@@ -132,6 +137,11 @@ class Batch(models.Model):
         """The first eight hex digits of the uuid: what file names carry."""
         return self.uuid.hex[:8]
 
+    def hold(self) -> None:
+        """To the end of the transaction no other run of the batch can begin; WrongState where one has, or it was cancelled."""
+        if Batch.objects.run_of(self).select_for_update(no_key=True).first() is None:
+            raise WrongState(f"{self} was cancelled, or given to another worker, while this one was at it")
+
     @property
     def is_ready(self) -> bool:
         """Whether its files can be fetched."""
@@ -217,6 +227,9 @@ class KeptSide(models.Model):
     kept_split = models.ForeignKey(KeptSplit, models.CASCADE, related_name="sides", db_index=False)
     key = models.BigIntegerField()
     split = models.PositiveSmallIntegerField(choices=BatchItem.Split)
+    dealt_for = models.BigIntegerField(
+        null=True, help_text="The batch that was dealt then: its number alone, for the side outlives it."
+    )
 
 
 class ShardQuerySet(models.QuerySet):

@@ -15,12 +15,12 @@ from django.utils import timezone
 from labelhub.jobs import queue
 from labelhub.jobs.models import Job
 
-from . import batching, dealing, destinations, formats
+from . import batching, destinations, formats
 from .batching import Progress, State
 from .carried import Split, carried_by, parts_of
 from .compression import SUFFIXES
 from .errors import EmptyBatch, WrongState
-from .figures import figures_of_batch
+from .figures import figures_of_batch, figures_of_shards
 from .files import File
 from .formats import Format
 from .models import Batch, Shard
@@ -46,13 +46,14 @@ def plan(batch: Batch, progress: Progress) -> int:
         else:
             remaining = batching.let_go(batch)
             if batch.ratios:
-                dealing.deal(batch, partial(progress, 0, remaining, "dealing the split"))
+                batching.deal(batch, partial(progress, 0, remaining, "dealing the split"))
             batch.warnings = batching.warnings_of(batch, figures_of_batch(batch))
-            _draw(batch)
-            _fix_prompts(batch)
+            with transaction.atomic():
+                batch.hold()
+                _draw(batch)
+                _fix_prompts(batch)
         with transaction.atomic():
-            if not _locked(batch) or not batching.this_run(batch).exists():
-                raise WrongState("the batch was cancelled, or given to another worker, while it was planned")
+            batch.hold()
             waiting = list(batch.shards.unwritten().exclude(job__in=Job.objects.unfinished()))
             for shard in waiting:
                 shard.job = queue.submit(
@@ -71,7 +72,6 @@ def _forget_lost(batch, storage):
             Shard.objects.filter(pk=shard.pk).update(written_at=None, job=None)
 
 
-@transaction.atomic
 def _draw(batch):
     """The shards of every part, as many as were asked for, but none without a row."""
     shape = formats.get(batch.format)
@@ -202,7 +202,10 @@ def complete(batch: Batch) -> bool:
         raise EmptyBatch(f"none of the {batch.sample_count} {batch.carries.lower()} of the batch may leave any more")
     storage = destinations.storage_of(batch.destination)
     finished_at = timezone.now()
-    manifest = _manifest(batch, shards, withdrawn=batch.sample_count - rows, finished_at=finished_at)
+    warnings = batching.warnings_of(
+        batch, figures_of_shards(batch, shards)
+    )  # some rows may be gone since it was planned
+    manifest = _manifest(batch, shards, withdrawn=batch.sample_count - rows, finished_at=finished_at, warnings=warnings)
     with ExitStack() as undo:
         note = destinations.draft(storage, batch.path)
         undo.callback(note.abandon)
@@ -215,6 +218,7 @@ def complete(batch: Batch) -> bool:
                 sha256=manifest["file"]["sha256"],
                 sample_count=rows,
                 manifest=manifest,
+                warnings=warnings,
                 error="",
                 finished_at=finished_at,
             )
@@ -227,7 +231,7 @@ def complete(batch: Batch) -> bool:
     return True
 
 
-def _manifest(batch, shards, *, withdrawn, finished_at) -> dict[str, Any]:
+def _manifest(batch, shards, *, withdrawn, finished_at, warnings) -> dict[str, Any]:
     shape = formats.get(batch.format)
     parts: list[dict] = [
         {
@@ -252,9 +256,10 @@ def _manifest(batch, shards, *, withdrawn, finished_at) -> dict[str, Any]:
         batching.context_of(batch, shape),
         whole,
         parts,
+        samples=sum(shard.row_count for shard in shards),
         withdrawn=withdrawn,
         finished_at=finished_at,
-        warnings=batch.warnings,
+        warnings=warnings,
     )
 
 

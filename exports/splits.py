@@ -163,36 +163,71 @@ class Rows:
     """What a split must know of its rows, some thirty bytes a row: id, hash, label, groups.
 
     A row's place is the hash of seed and uid, so it depends neither on the order of the rows nor on the database. Where
-    its side is kept, it is known by that hash too; in groups `known_by_group`, which keep their value when they grow,
-    by the hash of the group's, so that who joins later goes where the group went.
+    its side is kept, it is known by that hash too. A value of a criterion that is `lasting`, which keeps its name when its
+    group grows, has a side of its own, known by the value's hash, so that who joins later goes where the group went. Of
+    the others it must be told who is in their groups and not among the rows (`note_absent`).
     """
 
-    def __init__(self, pages: Iterable[Slim], *, seed: str, criteria: int = 0, known_by_group: bool = False):
+    def __init__(self, pages: Iterable[Slim], *, seed: str, lasting: Sequence[bool] = ()):
         ids, hashes, numbers = [numpy.empty(0, "i8")], bytearray(), array("i")
         self.labels: dict[Hashable, int] = {}
-        groups: list[dict[Hashable, int]] = [{} for _ in range(criteria)]
-        memberships = [array("i") for _ in range(criteria)]
-        salt = f"{seed}:".encode()
+        values: list[dict[Hashable, int]] = [{} for _ in lasting]
+        memberships = [array("i") for _ in lasting]
+        self._salt = f"{seed}:".encode()
         for page in pages:
             ids.append(page.ids)
-            hashes += b"".join([sha256(salt + uid).digest()[:8] for uid in page.uids])
+            hashes += self._hashed(page.uids)
             numbers.extend([self.labels.setdefault(label, len(self.labels)) for label in page.labels])
-            for values, known, members in zip(page.groups, groups, memberships, strict=True):
-                members.extend([-1 if value is None else known.setdefault(value, len(known)) for value in values])
+            for column, known, members in zip(page.groups, values, memberships, strict=True):
+                members.extend([-1 if value is None else known.setdefault(value, len(known)) for value in column])
         self.ids = numpy.concatenate(ids)
         self.hashes = numpy.frombuffer(hashes, ">u8").astype("u8")
-        self.numbers = numpy.asarray(numbers, "i4")
-        self.groups = _joined([numpy.asarray(members, "i4") for members in memberships], len(self.ids))
         self.keys = self.hashes.view("i8")
-        if known_by_group:
-            of_groups = numpy.fromiter((_key(value) for value in groups[0]), "i8", len(groups[0]))
-            joined = numpy.asarray(memberships[0], "i4")
-            self.keys = numpy.where(joined >= 0, of_groups[joined] if len(of_groups) else 0, self.keys)
+        self.numbers = numpy.asarray(numbers, "i4")
+        columns = [numpy.asarray(members, "i4") for members in memberships]
+        self.groups = _joined(columns, len(self.ids))
+        self._values = [{} if lasts else known for lasts, known in zip(lasting, values, strict=True)]
+        self._groups_of = [self._of_values(members, len(known)) for members, known in zip(columns, values, strict=True)]
+        places = [place for place, lasts in enumerate(lasting) if lasts]
+        self.value_keys = _together(_keys(values[place], place) for place in places)
+        self.value_groups = _together(self._groups_of[place] for place in places)
+        self.absent_keys = self.absent_groups = numpy.empty(0, "i8")
+
+    def _hashed(self, uids: Iterable[bytes]) -> bytes:
+        return b"".join([sha256(self._salt + uid).digest()[:8] for uid in uids])
+
+    def _of_values(self, members, count: int):
+        """The group of each of a criterion's values."""
+        groups = numpy.zeros(count, "i8")
+        there = members >= 0
+        groups[members[there]] = self.groups[there]
+        return groups
+
+    def note_absent(self, criterion: int, pairs: Iterable[tuple[Hashable, bytes]]) -> None:
+        """Rows, by value and uid, that are not dealt now; who has the value goes where they are, if they are anywhere."""
+        hashes, values, known = bytearray(), array("i"), self._values[criterion]
+        for value, uid in pairs:
+            if value in known:
+                values.append(known[value])
+                hashes += sha256(self._salt + uid).digest()[:8]
+        keys = numpy.frombuffer(hashes, ">u8").astype("u8").view("i8")
+        absent = ~numpy.isin(keys, self.keys)
+        if absent.any():
+            groups = self._groups_of[criterion][numpy.asarray(values, "i4")]
+            self.absent_keys = _together([self.absent_keys, keys[absent]])
+            self.absent_groups = _together([self.absent_groups, groups[absent]])
 
 
-def _key(value: Hashable) -> int:
-    """Eight bytes for a group's value; that two of a million share theirs has a chance of one in forty million."""
-    return int.from_bytes(sha256(f"{type(value).__name__}:{value}".encode()).digest()[:8], "big", signed=True)
+def _together(arrays: Iterable[Any]):
+    return numpy.concatenate([numpy.empty(0, "i8"), *arrays])
+
+
+def _keys(values: Mapping[Hashable, int], place: int):
+    """Eight bytes for each value of the criterion in that place; that two of a million share theirs has a chance of one
+    in forty million."""
+    before = f"{place}:" if place else ""
+    hashes = (sha256(f"{before}{type(value).__name__}:{value}".encode()).digest()[:8] for value in values)
+    return numpy.fromiter((int.from_bytes(hash, "big", signed=True) for hash in hashes), "i8", len(values))
 
 
 def _joined(criteria: list, count: int):
@@ -221,15 +256,15 @@ def _joined(criteria: list, count: int):
 
 @dataclass(frozen=True)
 class Dealt:
-    """Where every row went. `keys` are those that had no side before, `sides` what they have now: to be kept."""
+    """Where every row went. `keys` are those, of rows and values, that had no side, `sides` what they have now: to be kept."""
 
     parts: tuple[array, array, array]  # the ids of train, val and test, each ascending
     keys: Any
     sides: Any
-    kept: int  # rows whose side was known before
+    kept: int  # rows whose side was known before, or that of their group
     groups: int | None  # None where every row stands for itself
     largest: int
-    torn: int  # groups whose rows were on several sides before they were known to belong together
+    torn: int  # groups that were on several sides before they were known to belong together
 
 
 def deal(pages: Iterable[Slim], ratios: Ratios, *, seed: str, stratify: bool = False) -> tuple[array, array, array]:
@@ -245,9 +280,12 @@ def plan(rows: Rows, ratios: Ratios, *, stratify: bool = False, fixed: tuple[Any
     """
     labels = rows.numbers if stratify else numpy.zeros(len(rows.ids), "i4")
     names = list(rows.labels) if stratify else [None]
-    sides = _known_sides(rows.keys, fixed)
-    known = sides < NOWHERE
-    torn = _follow(sides, rows.groups) if rows.groups is not None else 0
+    sides, of_values = _known_sides(rows.keys, fixed), _known_sides(rows.value_keys, fixed)
+    new, new_values = numpy.flatnonzero(sides == NOWHERE), numpy.flatnonzero(of_values == NOWHERE)
+    where, torn = _sides_of_groups(rows, sides, of_values, _known_sides(rows.absent_keys, fixed))
+    if where is not None:
+        sides[new] = where[rows.groups[new]]
+    kept = int((sides < NOWHERE).sum())
     counts = numpy.bincount(labels, minlength=len(names)).tolist()
     order = sorted(range(len(names)), key=lambda number: _alphabetical(names[number]))
     allotted = allot({number: counts[number] for number in order if counts[number]}, ratios)
@@ -256,18 +294,29 @@ def plan(rows: Rows, ratios: Ratios, *, stratify: bool = False, fixed: tuple[Any
     if rows.groups is not None:
         _deal_groups(rows, labels, sides, need, ratios)
     _deal_singles(rows, labels, sides, need, ratios)
-    fresh, first = numpy.unique(rows.keys[~known], return_index=True)
+    if where is not None:  # a group that was nowhere is on one side now, that of any of its rows
+        open_ = where[rows.groups] == NOWHERE
+        where[rows.groups[open_]] = sides[open_]
+        of_values[new_values] = where[rows.value_groups[new_values]]
+    keys, first = numpy.unique(_together([rows.keys[new], rows.value_keys[new_values]]), return_index=True)
     sizes = numpy.bincount(rows.groups) if rows.groups is not None else numpy.zeros(1, "i8")
     train, val, test = (array("q", numpy.sort(rows.ids[sides == part]).tobytes()) for part in range(3))
     return Dealt(
         parts=(train, val, test),
-        keys=fresh,
-        sides=sides[~known][first],
-        kept=int(known.sum()),
+        keys=keys,
+        sides=numpy.concatenate([sides[new], of_values[new_values]])[first],
+        kept=kept,
         groups=None if rows.groups is None else len(sizes),
         largest=int(sizes.max(initial=0)),
         torn=torn,
     )
+
+
+def following(rows: Rows, fixed: tuple[Any, Any]) -> int:
+    """How many rows go to a side that is known: their own, or that of their group."""
+    of_keys = [_known_sides(keys, fixed) for keys in (rows.keys, rows.value_keys, rows.absent_keys)]
+    where, _ = _sides_of_groups(rows, *of_keys)
+    return int(((of_keys[0] if where is None else where[rows.groups]) < NOWHERE).sum())
 
 
 def _known_sides(keys, fixed):
@@ -280,16 +329,17 @@ def _known_sides(keys, fixed):
     return sides
 
 
-def _follow(sides, groups) -> int:
-    """Rows without a side go where most of their group are; returns how many groups are on several sides."""
+def _sides_of_groups(rows: Rows, sides, of_values, of_absent) -> tuple[Any, int]:
+    """Where most of each group are whose side is known, NOWHERE if none is; and how many groups are on several sides."""
+    if rows.groups is None:
+        return None, 0
+    groups = _together([rows.groups, rows.value_groups, rows.absent_groups])
+    sides = numpy.concatenate([sides, of_values, of_absent])
     known = numpy.flatnonzero(sides < NOWHERE)
-    there = numpy.bincount(groups[known] * 3 + sides[known], minlength=3 * (int(groups.max(initial=-1)) + 1)).reshape(
-        -1, 3
-    )
+    count = int(rows.groups.max(initial=-1)) + 1
+    there = numpy.bincount(groups[known] * 3 + sides[known], minlength=3 * count).reshape(-1, 3)
     where = numpy.where(there.any(axis=1), there.argmax(axis=1), NOWHERE).astype("u1")
-    open_ = sides == NOWHERE
-    sides[open_] = where[groups[open_]]
-    return int(((there > 0).sum(axis=1) > 1).sum())
+    return where, int(((there > 0).sum(axis=1) > 1).sum())
 
 
 def _take_off(need, labels, sides):

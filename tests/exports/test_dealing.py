@@ -1,16 +1,21 @@
 """Splits of batches: what belongs together stays on one side, and who was on a side stays there in later batches."""
 
+import random
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
+from django.core.files.storage import storages
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from exports import batching, dealing
 from exports.errors import BadSplit
 from exports.models import Batch, BatchItem, KeptSide, KeptSplit
 from labelhub.accounts.roles import Role
 from labelhub.jobs.worker import work
-from samples.models import Sample, Task
+from samples.duplicates import note_duplicates
+from samples.models import ClusterMember, Sample, Task
 from tests.factories import make_member, make_project, make_sample, make_samples, make_source, make_superuser
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -117,6 +122,112 @@ def test_only_new_samples_still_follow_the_thread_they_belong_to(project, gather
     conversations(project, 30, 2)
     second = threads_of(gather(split_name="main", group_by="metadata:thread"))
     assert {thread: second[thread] for thread in first} == first
+
+
+def alike(cluster):
+    """A text as no other cluster has one: who has it too is a near-duplicate."""
+    words = random.Random(cluster)
+    return " ".join("".join(words.choices("abcdefghijklmnop", k=7)) for _ in range(12))
+
+
+def test_near_duplicates_that_come_later_follow_the_cluster_they_belong_to(project, gather):
+    for cluster in range(40):
+        make_sample(project, alike(cluster))
+    first = gather(split_name="main", group_by="duplicates")
+    where = dict(first.items.values_list("sample__content", "split"))
+    for cluster in range(40):
+        make_sample(project, alike(cluster) + " !")
+    second = gather(split_name="main", group_by="duplicates")
+    assert dict(second.items.values_list("sample__content", "split")) == {f"{text} !": at for text, at in where.items()}
+    assert second.dealt["rows_that_had_a_side"] == 40
+    assert second.dealt["groups_on_several_sides"] == 0
+
+
+def test_sources_stay_on_their_side_where_rows_are_kept_together_by_more_than_them(project, gather):
+    def come(batch):
+        for number in range(40):
+            for thread in (f"{batch} alone {number}", f"{batch} pair {number // 2}"):
+                source = make_source(project, f"file{number}")
+                make_sample(project, f"{batch} {number} {thread}", source=source, metadata={"thread": thread})
+        return dict(
+            gather(split_name="main", group_by="source,metadata:thread").items.values_list(
+                "sample__task__source", "split"
+            )
+        )
+
+    assert come("first") == come("second")
+    second = Batch.objects.latest("pk")
+    assert (second.dealt["rows_that_had_a_side"], second.dealt["groups_on_several_sides"]) == (80, 0)
+
+
+def test_who_joins_two_clusters_goes_with_one_and_the_manifest_says_they_are_on_several_sides(project, gather):
+    texts = {cluster: alike(cluster) for cluster in range(60)}
+    for text in texts.values():
+        make_sample(project, text)
+    first = gather(split_name="main", group_by="duplicates")
+    where = dict(first.items.values_list("sample__content", "split"))
+    one = next(text for text in texts.values() if where[text] == 1)
+    other = next(text for text in texts.values() if where[text] == 3)
+    make_sample(project, one + " " + other)
+    tasks = Task.objects.filter(content__in=[one, other, f"{one} {other}"])
+    make_one_cluster(tasks)
+    second = gather(split_name="main", group_by="duplicates")
+    assert second.dealt["groups_on_several_sides"] == 1
+
+
+def make_one_cluster(tasks):
+    """As texts between theirs would."""
+    note_duplicates(tasks.values_list("pk", flat=True))
+    ClusterMember.objects.filter(task__in=tasks).update(cluster=min(tasks.values_list("pk", flat=True)))
+
+
+CRITERIA = {
+    "duplicates": lambda task: task.cluster_member.cluster,
+    "source": lambda task: task.source_id,
+    "metadata:thread": lambda task: task.metadata.get("thread"),
+}
+newcomers = st.lists(
+    st.tuples(st.integers(0, 8), st.integers(0, 8), st.one_of(st.none(), st.integers(0, 8))), min_size=1, max_size=12
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(newcomers, min_size=2, max_size=3),
+    st.lists(st.sampled_from(sorted(CRITERIA)), min_size=1, max_size=3, unique=True),
+    st.booleans(),
+)
+def test_however_a_project_grows_no_group_is_on_two_sides_unless_a_manifest_says_so(batches, group_by, again):
+    project = make_project()
+    user = make_member(project, Role.BUYER)
+    where, said = {}, 0
+    for newest in batches:
+        for cluster, source, thread in newest:
+            metadata = {} if thread is None else {"thread": f"t{thread}"}
+            make_sample(project, alike(cluster), source=make_source(project, f"file{source}"), metadata=metadata)
+        batch = batching.gather(
+            Sample.objects.filter(project=project),
+            by=user,
+            format="jsonl",
+            ratios="0.4/0.3/0.3",
+            split_name="main",
+            group_by=group_by,
+            allow_reexport=again,
+        )
+        work(threading.Event(), until_empty=True)
+        batch.refresh_from_db()
+        dealt = sides(batch)
+        assert {sample: where.get(sample, side) for sample, side in dealt.items()} == dealt  # nobody moves
+        where |= dealt
+        said += batch.manifest["split"]["groups_on_several_sides"]
+    found = defaultdict(set)
+    for sample in Sample.objects.filter(project=project).select_related("task"):
+        for criterion in group_by:
+            if (value := CRITERIA[criterion](sample.task)) is not None:
+                found[criterion, value].add(where[sample.pk])
+    assert said or all(len(on) == 1 for on in found.values())
+    if len(group_by) == 1:
+        assert not said
 
 
 def test_a_sample_that_was_away_comes_back_to_its_side(project, gather):
@@ -230,7 +341,8 @@ def test_the_queries_of_dealing_do_not_grow_with_the_rows(project, django_assert
             group_by="source,metadata:thread",
             split_name=f"split {number}",
         )
-        with django_assert_max_num_queries(20) as queries:
+        batching.begin(batch, storages["local"])
+        with django_assert_max_num_queries(30) as queries:
             dealing.deal(batch, lambda: None)
         counts.append(len(queries))
     assert counts[0] == counts[1]

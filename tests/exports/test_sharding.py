@@ -7,9 +7,9 @@ from hashlib import sha256
 import pytest
 from django.core.files.storage import storages
 
-from exports import batching, finetuning, sharding
+from exports import batching, finetuning, retention, sharding
 from exports.errors import BadShards, InShards, NotReady, Unsuitable, WrongState
-from exports.models import Batch, Shard
+from exports.models import Batch, KeptSide, Shard
 from labelhub.accounts.roles import Role
 from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
@@ -244,6 +244,33 @@ def test_planning_twice_draws_the_same_shards_and_gives_none_out_twice(gather):
     assert Job.objects.filter(kind="exports.write_shard").count() == 3
 
 
+def test_a_plan_that_was_given_up_draws_nothing_any_more(gather):
+    batch = gather(ratios=SPLIT)
+    reports = iter([None, lambda: sharding.plan(Batch.objects.get(pk=batch.pk), lambda *_: None)])
+
+    def overtaken(*_):
+        if act := next(reports, None):
+            act()
+
+    with pytest.raises(WrongState):
+        sharding.plan(batch, overtaken)
+    assert Job.objects.filter(kind="exports.write_shard").count() == batch.shards.count() == 9
+    assert run_all(batch).state == "READY"
+
+
+def test_shards_are_drawn_with_the_words_around_their_rows_or_not_at_all(gather, buyer):
+    batch = gather(format="openai", shards=2)
+    Project.objects.update(prompts={"fr": {"chat": "Alors ?"}})  # which has no place for the text
+    assert run_all(batch).state == "FAILED"
+    assert not batch.shards.exists()
+    words = {"fr": {"chat": "Alors ? {content}"}}
+    Project.objects.update(prompts=words)
+    batch = planned(batching.retry(batch, by=buyer))
+    Project.objects.update(prompts={})
+    run_all(batch)
+    assert (batch.state, batch.manifest["prompts"]) == ("READY", {str(batch.project_id): words})
+
+
 def test_cancelling_stops_the_shards_frees_the_samples_and_leaves_no_file(gather, buyer):
     batch = planned(gather())
     first, second, _ = batch.shards.all()
@@ -306,6 +333,22 @@ def test_a_sample_that_lost_its_approval_before_its_shard_was_written_is_let_go_
     assert (batch.sample_count, batch.manifest["samples"], batch.manifest["withdrawn"]) == (49, 49, 1)
 
 
+def test_a_sample_that_is_approved_again_while_its_shards_are_planned_is_let_go_or_dealt(gather):
+    batch = gather(ratios="0.4/0.2/0.4", shards=2, group_by="duplicates", split_name="main")
+    shy = batch.items.first().sample_id
+    states = iter(["APPROVED", "PENDING", "APPROVED"])  # at the beginning, before the rows are read, and when they are
+
+    def progress(*_):
+        if status := next(states, None):
+            Sample.objects.filter(pk=shy).update(status=status)
+
+    sharding.plan(batch, progress)
+    batch = run_all(batch)
+    assert batch.state == "READY", batch.error
+    assert batch.dealt["rows_that_had_a_side"] == 0
+    assert KeptSide.objects.count() == batch.items.count() == batch.sample_count == 50
+
+
 def test_a_batch_whose_samples_all_lost_their_approval_fails(gather):
     batch = planned(gather(shards=2))
     Sample.objects.update(status="REJECTED")
@@ -355,3 +398,57 @@ def test_a_model_is_not_trained_on_what_no_provider_reads(gather, asked):
     batch = run_all(gather(**asked))
     with pytest.raises(Unsuitable, match="in shards or compressed"):
         finetuning.submit(batch, by=None)
+
+
+@pytest.mark.parametrize("shards", [None, 1])
+def test_tasks_are_checked_part_by_part_in_one_file_and_in_shards(buyer, project, shards):
+    tasks = Task.objects.filter(pk__in=Task.objects.values("pk")[:12])
+    batch = run_all(
+        batching.gather_tasks(tasks, by=buyer, format="openai", ratios="0.5/0.25/0.25", shards=shards),
+    )
+    assert batch.state == "FAILED"
+    assert "OpenAI takes at least 10 examples to train on; there are 6 in train" in batch.error
+
+
+def test_what_the_shards_hold_is_checked_again_when_all_are_written(buyer):
+    ten = list(Sample.objects.values_list("pk", flat=True)[:10])
+    batch = planned(batching.gather(Sample.objects.all(), by=buyer, format="openai", shards=2, ids=ten))
+    run(batch.shards.first())
+    Sample.objects.filter(pk=ten[-1]).update(status="PENDING")
+    run_all(batch)
+    assert batch.state == "FAILED"
+    assert "OpenAI takes at least 10 examples to train on; there are 9" in batch.error
+
+
+def test_tasks_that_are_not_settled_any_more_are_not_counted_where_only_settled_ones_are_written(buyer):
+    tasks = Task.objects.filter(pk__in=Task.objects.values("pk")[:10])
+    batch = batching.gather_tasks(tasks, by=buyer, format="openai", shards=1)
+    unsettled = {"status": "PENDING", "label": None, "label_name": None, "label_index": None, "answer": None}
+    Task.objects.filter(pk=Task.objects.first().pk).update(**unsettled)
+    run_all(batch)
+    assert batch.state == "FAILED"
+    assert "there are 9" in batch.error
+
+
+@pytest.mark.parametrize("shards", [None, 2])
+def test_the_warnings_of_a_file_that_is_written_again_are_its_own_and_the_selection_s(buyer, shards):
+    project = make_project()
+    for number in range(3):
+        make_sample(project, f"Bof {number}")
+    user, picture = make_member(project, Role.MANAGER), make_sample(project, "a.png")
+    Sample.objects.filter(pk=picture.pk).update(type="IMAGE_CLASSIFICATION")
+    Sample.objects.filter(project=project, content="Bof 1").update(content=" ")
+    batch = run_all(
+        batching.gather(Sample.objects.filter(project=project), by=user, format="label-studio", shards=shards)
+    )
+    assert batch.state == "READY", batch.error
+    assert [said for said in batch.warnings if "without any text" in said]
+    left_out = [said for said in batch.warnings if said.startswith("left out: 1 sample")]
+    Sample.objects.filter(project=project, content=" ").update(content="Bof 1")
+    retention.remove_files(batch)
+    batching.write_again(batch, by=user)
+    run_all(batch)
+    assert batch.state == "READY", batch.error
+    assert left_out and batch.warnings == batch.manifest["warnings"]
+    assert [said for said in batch.warnings if said in left_out] == left_out
+    assert not [said for said in batch.warnings if "without any text" in said]

@@ -216,8 +216,10 @@ grouped_rows = st.lists(
 ).map(lambda found: [member(*row) for row in found])
 
 
-def plan_of(found, shares=EIGHT_ONE_ONE, *, criteria=1, known_by_group=False, stratify=True, fixed=None):
-    collected = splits.Rows(paged(found), seed=SEED, criteria=criteria, known_by_group=known_by_group)
+def plan_of(found, shares=EIGHT_ONE_ONE, *, criteria=1, lasting=False, absent=(), stratify=True, fixed=None):
+    collected = splits.Rows(paged(found), seed=SEED, lasting=[lasting] * criteria)
+    if absent:
+        collected.note_absent(0, [(group, uid.encode()) for _, uid, _, group in absent])
     return splits.plan(collected, shares, stratify=stratify, fixed=fixed)
 
 
@@ -253,8 +255,8 @@ def test_what_a_group_is_called_does_not_matter(found, stratify):
 def test_no_row_changes_side_when_the_data_grows(before, more, shares, by_group, stratify):
     known = {id for id, *_ in before}
     grown = before + [row for row in more if row[0] not in known]
-    first = plan_of(before, shares, known_by_group=by_group, stratify=stratify)
-    second = plan_of(grown, shares, known_by_group=by_group, stratify=stratify, fixed=(first.keys, first.sides))
+    first = plan_of(before, shares, lasting=by_group, stratify=stratify)
+    second = plan_of(grown, shares, lasting=by_group, stratify=stratify, fixed=(first.keys, first.sides))
     now = sides_of(second)
     assert {id: now[id] for id in known} == sides_of(first)
     assert sorted(now) == sorted(id for id, *_ in grown)
@@ -287,11 +289,38 @@ def test_rows_that_share_a_value_of_any_criterion_stay_together_however_long_the
 def test_who_joins_a_known_group_later_follows_it_even_alone():
     group = [member(id, None, "thread") for id in range(1, 6)]
     others = [member(id) + (None,) for id in range(10, 60)]
-    first = plan_of(group + others, known_by_group=True)
+    first = plan_of(group + others, lasting=True)
     side = sides_of(first)[1]
     later = [member(id, None, "thread") for id in range(100, 150)] + [member(id) + (None,) for id in range(200, 210)]
-    second = plan_of(later, known_by_group=True, fixed=(first.keys, first.sides))
+    second = plan_of(later, lasting=True, fixed=(first.keys, first.sides))
     assert {sides_of(second)[id] for id in range(100, 150)} == {side}
+
+
+@given(grouped_rows, grouped_rows, ratios(), st.booleans(), st.booleans())
+def test_who_comes_later_goes_where_the_group_is_whose_rows_are_not_here_any_more(
+    before, more, shares, lasting, stratify
+):
+    known = {id for id, *_ in before}
+    new = [row for row in more if row[0] not in known]
+    first = plan_of(before, shares, lasting=lasting, stratify=stratify)
+    absent = [] if lasting else [row for row in before if row[-1] is not None]
+    second = plan_of(new, shares, lasting=lasting, absent=absent, stratify=stratify, fixed=(first.keys, first.sides))
+    together = sides_of_groups(before, first)
+    assert second.torn == 0
+    assert second.kept == sum(group in together for *_, group in new)
+    for group, sides in sides_of_groups(new, second).items():
+        assert sides == together.get(group, sides)
+        assert len(sides) == 1
+
+
+def test_rows_that_are_not_here_take_no_share():
+    absent = [member(id, None, id) for id in range(1, 101)]
+    first = plan_of(absent)
+    found = [member(id, None, id % 100) for id in range(1000, 1100)] + [
+        member(id, None, None) for id in range(2000, 2900)
+    ]
+    second = plan_of(found, absent=absent, fixed=(first.keys, first.sides))
+    assert tuple(map(len, second.parts)) == (800, 100, 100)
 
 
 def test_groups_that_turn_out_to_belong_together_stay_where_they_are_and_are_counted():

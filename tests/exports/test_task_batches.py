@@ -16,6 +16,7 @@ from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
 from samples.models import Sample, Task
 from tests.factories import (
+    make_annotation,
     make_member,
     make_project,
     make_sample,
@@ -109,6 +110,19 @@ def test_a_task_deleted_meanwhile_is_left_out_and_counted(project, gather):
     run(batch)
     assert [row["id"] for row in records(batch)] == [kept.uid]
     assert (batch.sample_count, batch.manifest["withdrawn"]) == (1, 1)
+
+
+@pytest.mark.parametrize("ratios", [None, SPLIT])
+def test_a_batch_whose_tasks_are_all_unsettled_fails_where_only_settled_ones_are_written(gather, project, ratios):
+    make_settled_task(project)
+    batch = gather(format="huggingface", ratios=ratios)
+    Task.objects.update(status="PENDING", label=None, label_name=None, label_index=None, answer=None)
+    worker.run(queue.claim(batch.job_id))
+    batch.refresh_from_db()
+    assert (batch.state, batch.error) == (
+        "FAILED",
+        "none of the 1 tasks of the batch is of use to huggingface any more",
+    )
 
 
 def test_a_batch_whose_tasks_are_all_gone_fails_and_says_so(project, gather):
@@ -208,3 +222,21 @@ def test_its_cost_does_not_grow_with_the_tasks(django_assert_max_num_queries):
         counts.append(len(queries))
         assert BatchTasks.objects.filter(batch=batch).count() == 1
     assert counts[0] == counts[1]
+
+
+def test_a_bundle_of_tasks_tells_of_them_and_of_what_was_kept_together(gather, project):
+    for number in range(10):
+        make_annotation(make_settled_task(project, f"Bof {number}", metadata={"thread": number // 2}))
+    make_task(project, "Qui sait ?")
+    batch = run(
+        gather(format="huggingface", ratios="0.6/0.2/0.2", group_by="metadata:thread", options={"bundle": True})
+    )
+    with ZipFile(io.BytesIO(storages["local"].open(batch.path).read())) as archive:
+        card = archive.read("README.md").decode()
+        manifest = json.loads(archive.read("manifest.json"))
+    assert f"# {project}\n" in card
+    assert "Answers behind the labels: 10. Annotators: 10." in card
+    assert "Tasks as they stood when they were written; no review was asked for." in card
+    assert "Reviewers" not in card and "projects" not in card
+    assert manifest["split"] == batch.manifest["split"]
+    assert manifest["split"]["groups"] == 5

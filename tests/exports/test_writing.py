@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import threading
+from collections import Counter
 from hashlib import sha256
 from zipfile import ZipFile
 
@@ -14,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from exports import batching, destinations, formats
 from exports.errors import AlreadyExported, EmptyBatch, NotReady, UnknownDestination, WrongState
-from exports.models import Batch, BatchItem
+from exports.models import Batch, BatchItem, KeptSide
 from labelhub import __version__
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
@@ -126,6 +128,21 @@ def test_the_manifest_explains_the_file(gather, project, buyer):
     }
 
 
+@pytest.mark.parametrize("asked", [{}, {"shards": 2}])
+def test_the_manifest_counts_samples_where_the_file_has_two_rows_of_each(asked):
+    project = make_project(task_type="PREFERENCE", labels=["x"])
+    for number in range(12):
+        make_sample(project, f"Prompt {number}", label="x")
+    Sample.objects.update(label=None, label_name="A", answer={"chosen": "A", "rejected": "B"})
+    user = make_member(project, Role.MANAGER)
+    batch = batching.gather(Sample.objects.all(), by=user, format="kto", **asked)
+    worker.work(threading.Event(), until_empty=True)
+    batch.refresh_from_db()
+    assert batch.state == "READY", batch.error
+    assert (batch.sample_count, batch.manifest["samples"]) == (12, 12)
+    assert sum(part["rows"] for part in batch.manifest["parts"]) == 24
+
+
 def test_the_split_is_kept_with_the_items(gather):
     batch = run(gather(ratios=SPLIT))
     with ZipFile(io.BytesIO(content(batch))) as archive:
@@ -211,6 +228,63 @@ def _after(calls, act):
     return progress
 
 
+def reopened_until(message, sample):
+    """Take a sample's approval back; the progress that gives it again when it is first told `message`."""
+    Sample.objects.filter(pk=sample).update(status="PENDING")
+
+    def progress(done, total, said=""):
+        if said == message:
+            Sample.objects.filter(pk=sample).update(status="APPROVED")
+
+    return progress
+
+
+def test_a_sample_that_is_approved_again_while_the_split_is_dealt_is_dealt_with_the_others(gather):
+    first = run(gather(ratios="0.4/0.2/0.4", split_name="main"))
+    sides = dict(first.items.values_list("sample_id", "split"))
+    tested = next(sample for sample, side in sides.items() if side == BatchItem.Split.TEST)
+    batch = gather(ratios="0.4/0.2/0.4", split_name="main", allow_reexport=True)
+    batching.write(batch, reopened_until("dealing the split", tested))
+    assert dict(batch.items.values_list("sample_id", "split")) == sides
+    assert [part["rows"] for part in batch.manifest["parts"]] == [20, 10, 20]
+
+
+def test_every_sample_of_a_new_split_is_kept_also_one_that_was_approved_again_meanwhile(gather):
+    batch = gather(ratios=SPLIT, split_name="main")
+    batching.write(batch, reopened_until("dealing the split", batch.items.first().sample_id))
+    assert [part["rows"] for part in batch.manifest["parts"]] == [40, 5, 5]
+    assert KeptSide.objects.count() == 50
+
+
+@pytest.mark.parametrize("group_by", ["", "source", "duplicates"])
+def test_the_manifest_tells_what_had_a_side_before_the_batch_however_often_it_was_dealt(gather, group_by):
+    batch = gather(ratios=SPLIT, split_name="main", group_by=group_by)
+    with pytest.raises(Stop):
+        batching.write(batch, _at("storing the file", stop))
+    Sample.objects.filter(pk=batch.items.first().sample_id).update(status="PENDING")
+    batching.write(batch, quietly)
+    assert (batch.sample_count, batch.manifest["split"]["rows_that_had_a_side"]) == (49, 0)
+    Sample.objects.update(status="APPROVED")
+    make_samples(10, batch.project)
+    later = gather(ratios=SPLIT, split_name="main", group_by=group_by, allow_reexport=True)
+    with pytest.raises(Stop):
+        batching.write(later, _at("storing the file", stop))
+    batching.write(later, quietly)
+    assert later.manifest["split"]["rows_that_had_a_side"] == (60 if group_by else 50)
+
+
+def test_a_run_after_one_that_let_samples_go_and_failed_reads_the_rest_once(gather):
+    batch = gather()
+    Sample.objects.filter(pk=batch.items.first().sample_id).update(status="PENDING")
+    with pytest.raises(Stop):
+        batching.write(batch, _at("storing the file", stop))
+    assert batch.items.count() == 49
+    reports = []
+    batching.write(batch, lambda *said: reports.append(said))
+    assert [message for *_, message in reports].count("writing whole") == 1
+    assert (batch.sample_count, batch.manifest["withdrawn"]) == (49, 1)
+
+
 def test_progress_is_reported_and_reaches_the_end(gather):
     reports = []
     batching.write(gather(ratios=SPLIT), lambda *said: reports.append(said))
@@ -231,13 +305,18 @@ class Stop(Exception):
     pass
 
 
+def stop(*_):
+    raise Stop
+
+
+def _at(what, act):
+    """Progress that acts whenever it is told `what`."""
+    return lambda done, total, message="": act() if message == what else None
+
+
 @pytest.mark.parametrize("at", range(1, 9))
 def test_a_run_that_is_stopped_at_any_report_leaves_no_file_and_the_next_one_finishes(gather, at):
     batch = gather(ratios=SPLIT)
-
-    def stop(*_):
-        raise Stop
-
     with pytest.raises(Stop):
         batching.write(batch, _after(at, stop))
     batch.refresh_from_db()
@@ -272,6 +351,29 @@ def test_a_run_that_was_given_up_may_not_publish(gather):
     assert sha256(content(batch)).hexdigest() == batch.sha256
     assert b"changed since" not in content(batch)
     assert len(files()) == 2
+
+
+def test_a_run_that_was_given_up_deals_nothing_any_more(gather):
+    """It wakes with the rows read, when its successor has dealt and written them, and dies before it has dealt them all."""
+    batch = gather(ratios=SPLIT)
+    reports = iter([quietly, lambda *_: batching.write(Batch.objects.get(pk=batch.pk), quietly), stop])
+    with pytest.raises(WrongState):
+        batching.write(batch, lambda *said: next(reports)(*said))
+    batch.refresh_from_db()
+    assert batch.state == Batch.State.READY
+    assert Counter(batch.items.values_list("split", flat=True)) == {1: 40, 2: 5, 3: 5}
+
+
+def test_a_run_that_was_given_up_lets_nothing_go_any_more(gather):
+    batch = gather()
+
+    def overtaken(*_):
+        batching.write(Batch.objects.get(pk=batch.pk), quietly)
+        reopen_the_last()
+
+    with pytest.raises(WrongState):
+        batching.write(batch, _after(1, overtaken))
+    assert Batch.objects.get().sample_count == batch.items.count() == 50
 
 
 def test_writing_a_ready_batch_again_changes_nothing(gather):
