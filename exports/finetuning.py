@@ -304,14 +304,31 @@ def _send(finetune, provider, progress) -> bool:
         progress(2, 3, "asking the provider to begin")
         begun = None
     if begun is None:
-        # The intention first. Who asked to cancel before this moment, is heard; who asks after it, finds a job to stop.
-        intent = FineTune.objects.filter(pk=finetune.pk, status=Status.SUBMITTING, cancel_requested_at=None)
-        finetune.asked_at = timezone.now()
-        if not intent.update(asked_at=finetune.asked_at):
-            _end(finetune, Status.CANCELLED)
+        if not _intend(finetune):
             return False
         begun = _created(finetune, provider)
     return _begin(finetune, provider_job_id=begun.job_id, provider_status=begun.status, trouble="")
+
+
+def _intend(finetune) -> bool:
+    """Write down that the provider is asked to begin; False where somebody has asked to cancel, which ends it.
+
+    Who asks to cancel before this moment, is heard; who asks after it, finds a job to stop. Of several runs that found
+    no job one writes it down, for it must find the intention it has read; the others change nothing and leave.
+    """
+    unchanged = FineTune.objects.filter(pk=finetune.pk, status=Status.SUBMITTING, asked_at=finetune.asked_at)
+    now = timezone.now()
+    if unchanged.filter(cancel_requested_at=None).update(asked_at=now):
+        finetune.asked_at = now
+        return True
+    if not _end(finetune, Status.CANCELLED, among=unchanged.exclude(cancel_requested_at=None)):
+        raise worker.Again(_patience(finetune))  # another run was faster: what it made of it is seen at the next look
+    return False
+
+
+def _nothing_has_begun(finetune):
+    """Take back the intention of this run, not that of another which has asked since."""
+    FineTune.objects.filter(pk=finetune.pk, asked_at=finetune.asked_at).update(asked_at=None)
 
 
 def _created(finetune, provider) -> Report:
@@ -321,7 +338,7 @@ def _created(finetune, provider) -> Report:
     except (ProviderRefused, ProviderBusy, UnsafeAddress) as fact:
         if fact.details.get("status") == 409 and (begun := provider.find(finetune)):
             return begun
-        FineTune.objects.filter(pk=finetune.pk).update(asked_at=None)  # it said no: nothing has begun
+        _nothing_has_begun(finetune)  # it said no
         raise
     except ProviderDown as fact:
         lost = f"{fact.message}; whether it began is looked up before anything is tried again"
@@ -335,7 +352,7 @@ def _found_again(finetune, provider) -> Report | None:
         begun = provider.find(finetune)
     except ProviderRefused as fact:
         if fact.details.get("status") in (404, 405, 501):
-            FineTune.objects.filter(pk=finetune.pk).update(asked_at=None)
+            _nothing_has_begun(finetune)
             raise ProviderRefused(
                 f"{provider.name} gave no answer to the request to begin and lists no jobs: look there whether it has "
                 "begun before you try again",
@@ -452,11 +469,15 @@ def cancel(finetune: FineTune, *, by) -> bool:
     return finetune.status != Status.SUCCESS
 
 
-def _end(finetune, status, *, error=""):
+def _end(finetune, status, *, error="", among=None) -> bool:
+    """Whether this was what ended it: only where it is under way, and `among` those rows if given."""
     with transaction.atomic():
-        under_way = FineTune.objects.under_way().filter(pk=finetune.pk)
-        if under_way.update(status=status, error=error, trouble="", finished_at=timezone.now()):
-            audit.record(finetune, status.label.lower(), before=finetune.status, after=status, reason=error)
+        rows = FineTune.objects.all() if among is None else among
+        under_way = rows.under_way().filter(pk=finetune.pk)
+        if not under_way.update(status=status, error=error, trouble="", finished_at=timezone.now()):
+            return False
+        audit.record(finetune, status.label.lower(), before=finetune.status, after=status, reason=error)
+    return True
 
 
 # Asking how it goes ---------------------------------------------------------------------------------------------------
@@ -473,8 +494,7 @@ def refresh(finetune: FineTune) -> FineTune:
         return finetune
     provider = providers.get(finetune.provider)
     if isinstance(provider, Remote) and finetune.asked_at:
-        if finetune.job is None or finetune.job.is_finished:
-            _put_in_queue(finetune, by=finetune.created_by)  # somebody must look after it
+        _have_it_looked_after(finetune)
         if finetune.provider_job_id:
             _look(finetune, provider)
         return finetune
@@ -486,6 +506,16 @@ def refresh(finetune: FineTune) -> FineTune:
         _end(finetune, Status.CANCELLED if cancelled else Status.FAILED, error=job.error or "its job ended early")
     finetune.refresh_from_db()
     return finetune
+
+
+def _have_it_looked_after(finetune):
+    """A job for one whose job is gone; one, however many ask at the same moment."""
+    if finetune.job is not None and not finetune.job.is_finished:
+        return
+    with transaction.atomic():
+        row = FineTune.objects.under_way().select_for_update(no_key=True).filter(pk=finetune.pk).first()
+        if row is not None and (row.job is None or row.job.is_finished):
+            _put_in_queue(row, by=row.created_by)
 
 
 def refresh_all() -> int:

@@ -5,6 +5,7 @@ The provider is a small server of ours that behaves as documented; it is spoken 
 
 import json
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 
@@ -322,6 +323,113 @@ def test_two_who_press_send_at_the_same_moment_begin_one_job(shop, batch, boss):
         thread.join()
     assert named == [shop.only_job()["id"]] * 4
     assert len(shop.jobs) == len(shop.calls(CREATE["openai"])) == 1
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Lets something happen between two steps of a run: once, after the provider has been asked that."""
+
+    def put(shop, verb, happen):
+        provider = providers.get(shop.dialect)
+        real, waiting = getattr(provider, verb), [happen]
+
+        def ask(*arguments):
+            answer = real(*arguments)
+            if waiting:
+                waiting.pop()()
+            return answer
+
+        monkeypatch.setattr(provider, verb, ask)
+
+    return put
+
+
+def another_run(finetune):
+    """What a second worker does that holds the job, the first having lost it without noticing."""
+    with suppress(worker.Again):
+        finetuning.run(FineTune.objects.get(pk=finetune.pk), lambda *_: None)
+
+
+def test_a_run_that_was_overtaken_does_not_begin_a_second_job(shop, batch, boss, meanwhile):
+    shop.fail(CREATE[shop.dialect], 500, times=2)
+    finetune = step(submit(batch, by=boss, provider=shop.dialect))
+    meanwhile(shop, "find", lambda: another_run(finetune))  # it asks anew, and its answer is lost
+    step(finetune)
+    assert len(shop.calls(CREATE[shop.dialect])) == 2
+    assert (finetune.status, finetune.job.state) == (Status.SUBMITTING, Job.State.QUEUED)
+    step(finetune)
+    assert (finetune.status, len(shop.jobs)) == (Status.RUNNING, 1)
+
+
+def test_a_run_that_was_overtaken_does_not_cancel_what_the_other_began(shop, batch, boss, meanwhile):
+    shop.fail(CREATE[shop.dialect], 500)
+    finetune = step(submit(batch, by=boss, provider=shop.dialect))
+    meanwhile(shop, "find", lambda: another_run(finetune))
+    step(finetune)
+    assert (finetune.status, finetune.provider_job_id) == (Status.RUNNING, shop.only_job()["id"])
+    assert [action for action, _, _ in trail(finetune)] == ["submit", "start"]
+
+
+def test_a_cancel_that_comes_after_the_other_run_has_asked_finds_its_job_to_stop(shop, batch, boss, meanwhile):
+    shop.fail(CREATE[shop.dialect], 500)
+    shop.fail(CREATE[shop.dialect], 500, done=True)
+    finetune = step(submit(batch, by=boss, provider=shop.dialect))
+
+    def other_run_asks_and_somebody_cancels():
+        another_run(finetune)
+        cancel(FineTune.objects.get(), by=boss)
+
+    meanwhile(shop, "find", other_run_asks_and_somebody_cancels)
+    step(finetune)
+    assert finetune.status == Status.SUBMITTING  # the job is there, and nobody knows yet
+    step(finetune)
+    assert shop.only_job()["status"] in ("cancelled", "cancel_requested")
+
+
+def test_a_no_that_comes_late_does_not_undo_what_another_run_has_asked_for(shop, batch, boss, monkeypatch):
+    provider = providers.get(shop.dialect)
+    create, runs = provider.create, []
+
+    def create_slowly(finetune):
+        runs.append(finetune)
+        if len(runs) == 1:
+            another_run(finetune)
+            shop.fail(CREATE[shop.dialect], 400)
+        return create(finetune)
+
+    monkeypatch.setattr(provider, "create", create_slowly)
+    shop.fail(CREATE[shop.dialect], 500, done=True)
+    finetune = submit(batch, by=boss, provider=shop.dialect)
+    step(finetune)
+    assert (finetune.status, finetune.asked_at is None, len(shop.jobs)) == (Status.SUBMITTING, False, 1)
+    step(finetune)
+    assert (finetune.status, finetune.provider_job_id) == (Status.RUNNING, shop.only_job()["id"])
+
+
+@pytest.mark.django_db(transaction=True)
+@only("openai")
+def test_two_who_ask_at_the_same_moment_put_one_job_in_the_queue(shop, batch, boss):
+    from django.db import connection, connections
+
+    if connection.vendor == "sqlite":
+        pytest.skip("threads do not share a database in memory")
+    finetune = sent(shop, batch, boss)
+    finetune.job.delete()
+    ready = threading.Barrier(6)
+
+    def ask():
+        try:
+            ready.wait()
+            refresh(FineTune.objects.get(pk=finetune.pk))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Job.objects.filter(kind="exports.finetune").count() == 1
 
 
 # Sent at once ---------------------------------------------------------------------------------------------------------
