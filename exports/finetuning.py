@@ -276,7 +276,7 @@ def _tend(finetune: FineTune, provider: Remote, progress: Progress) -> None:
     finetune.refresh_from_db()
     try:
         if finetune.cancel_requested_at:
-            _apply(finetune, provider.cancel(finetune))
+            _stop(finetune, provider)
         else:
             _look(finetune, provider)
     except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
@@ -373,7 +373,25 @@ def _kept_waiting(finetune, fact) -> worker.Again:
     return worker.Again(_patience(finetune))
 
 
-def _look(finetune, provider) -> None:
+def _stop(finetune, provider) -> None:
+    """Have the provider stop, and write down what it says; what keeps it from that is noted, and raised.
+
+    One that refuses to stop the job may still say how it goes, and that it has ended: else nobody would ever see it.
+    """
+    try:
+        report = provider.cancel(finetune)
+    except ProviderRefused as fact:
+        _look(finetune, provider, trouble=fact.message)
+        if finetune.is_under_way:
+            raise
+        return
+    except (ProviderDown, UnsafeAddress) as fact:
+        _note_trouble(finetune, fact)
+        raise
+    _apply(finetune, report)
+
+
+def _look(finetune, provider, *, trouble="") -> None:
     """Ask the provider and write down what it says; what keeps it from answering is noted, and raised."""
     try:
         report = provider.ask(finetune)
@@ -387,7 +405,7 @@ def _look(finetune, provider) -> None:
     except (ProviderDown, UnsafeAddress) as fact:
         _note_trouble(finetune, fact)
         raise
-    _apply(finetune, report)
+    _apply(finetune, report, trouble=trouble)
 
 
 def _note_trouble(finetune, fact):
@@ -396,13 +414,13 @@ def _note_trouble(finetune, fact):
     finetune.trouble, finetune.quiet_looks = fact.message, quiet
 
 
-def _apply(finetune, report: Report) -> None:
+def _apply(finetune, report: Report, *, trouble="") -> None:
     """Write down how the provider's job stands. Of two who bring the same news, one ends the fine-tune."""
     is_news = (report.status, len(report.events)) != (finetune.provider_status, len(finetune.events))
     told = {
         "provider_status": report.status,
         "events": report.events or finetune.events,
-        "trouble": "",
+        "trouble": trouble,
         "heard_at": timezone.now(),
         "quiet_looks": 0 if is_news else finetune.quiet_looks + 1,
         "progress": max(report.progress or 0, finetune.progress),
@@ -461,11 +479,7 @@ def cancel(finetune: FineTune, *, by) -> bool:
             _end(finetune, Status.CANCELLED)  # nobody is left who would
         finetune.refresh_from_db()
     if isinstance(provider, Remote) and finetune.is_under_way and finetune.provider_job_id:
-        try:
-            _apply(finetune, provider.cancel(finetune))
-        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
-            _note_trouble(finetune, fact)
-            raise
+        _stop(finetune, provider)
     return finetune.status != Status.SUCCESS
 
 

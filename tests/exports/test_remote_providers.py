@@ -662,17 +662,48 @@ def test_one_that_has_ended_over_there_is_not_cancelled(shop, batch, boss):
     assert finetune.status == Status.SUCCESS
 
 
+def cancels(shop):
+    return [request for request, _ in shop.requests if request.startswith("POST") and request.endswith("/cancel")]
+
+
 def test_a_provider_that_does_not_hear_is_told_again(shop, batch, boss):
     finetune = sent(shop, batch, boss)
+    before = shop.only_job()["status"]
     shop.fail("POST", 503, times=2)
     with pytest.raises(ProviderDown):
         cancel(finetune, by=boss)
-    finetune.refresh_from_db()
-    assert (finetune.status, shop.only_job()["status"]) == (Status.RUNNING, shop.only_job()["status"])
-    step(finetune)
-    assert "503" in FineTune.objects.get().trouble or finetune.is_under_way
-    step(finetune)
+    for told in (1, 2):
+        finetune.refresh_from_db()
+        assert (finetune.status, shop.only_job()["status"], len(cancels(shop))) == (Status.RUNNING, before, told)
+        assert "answered 503" in finetune.trouble
+        step(finetune)
+    assert len(cancels(shop)) == 3
     assert shop.only_job()["status"] in ("cancelled", "cancel_requested")
+    assert finetune.trouble == ""
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_one_that_may_not_be_stopped_is_followed_to_its_end(shop, batch, boss, status):
+    finetune = sent(shop, batch, boss)
+    shop.fail(f"POST {JOB[shop.dialect].removeprefix('GET ')}", status, times=9)
+    with pytest.raises(ProviderRefused, match=f"answered {status}"):
+        cancel(finetune, by=boss)
+    shop.train(shop.only_job(), 10, 40, loss=1.0)
+    step(finetune)
+    assert (finetune.status, finetune.progress) == (Status.RUNNING, 25)
+    assert f"answered {status}" in finetune.trouble
+    shop.succeed(shop.only_job())
+    step(finetune)
+    assert (finetune.status, finetune.trouble) == (Status.SUCCESS, "")
+    assert ModelVersion.objects.count() == 1
+
+
+def test_one_that_is_gone_over_there_when_it_is_to_be_stopped_has_failed(shop, batch, boss):
+    finetune = sent(shop, batch, boss)
+    shop.jobs.clear()
+    assert cancel(finetune, by=boss)
+    assert finetune.status == Status.FAILED
+    assert "does not know the job any more" in finetune.error
 
 
 def test_one_that_was_not_sent_yet_never_is(shop, batch, boss):
