@@ -14,7 +14,7 @@ import structlog
 from exports.errors import ProviderDown, Unsuitable
 
 from .base import Number, Remote, Report, State
-from .wire import UPLOAD_SECONDS, talking, text_of
+from .wire import UPLOAD_SECONDS, said_by, talking, text_of
 
 log = structlog.get_logger(__name__)
 
@@ -127,13 +127,16 @@ class OpenAI(Remote):
             return self.report(job, events=events, checkpoints=checkpoints)
 
     def cancel(self, finetune):
+        import openai
+
         with self.talk(finetune) as client:
             try:
                 client.fine_tuning.jobs.cancel(finetune.provider_job_id)
-            except Exception as error:
-                if getattr(error, "status_code", None) not in (400, 409):
+            except openai.APIStatusError as error:
+                if error.status_code not in (400, 409):  # those say that it has ended: ask how
                     raise
-                log.info("finetune_cancel_refused", finetune=finetune.pk, error=str(error))  # it has ended: ask how
+                said = said_by(error, self.connection(finetune.account))
+                log.info("finetune_cancel_refused", finetune=finetune.pk, said=said)
         return self.ask(finetune)
 
     def report(self, job, *, events=None, checkpoints=()) -> Report:

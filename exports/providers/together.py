@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import structlog
+
 from exports.errors import ProviderDown, ProviderRefused
 
 from .base import Number, Remote, Report, State
 from .openai import as_dict, gathered, progress_of, suffix_of
 from .reaching import check_resolved
-from .wire import UPLOAD_SECONDS, talking, text_of
+from .wire import UPLOAD_SECONDS, said_by, talking, text_of
+
+log = structlog.get_logger(__name__)
 
 STATES = {
     "completed": State.SUCCESS,
@@ -150,6 +154,8 @@ class Together(Remote):
             except openai.APIStatusError as error:
                 if error.status_code not in (400, 409):  # those say that it has ended: ask how
                     raise
+                said = said_by(error, self.connection(finetune.account))
+                log.info("finetune_cancel_refused", finetune=finetune.pk, said=said)
         return self.ask(finetune)
 
     def report(self, told, *, events=None) -> Report:

@@ -17,7 +17,7 @@ from .base import Connection
 from .reaching import check_resolved
 
 if TYPE_CHECKING:
-    from openai import OpenAI
+    from openai import APIStatusError, OpenAI
 
 # The client takes a second to load: only a process that speaks to a provider pays for it.
 
@@ -80,7 +80,7 @@ def translated(to: str, connection: Connection) -> Iterator[None]:
 
 def _refusal(to, error, connection):
     """The fact behind an HTTP status of 300 or more."""
-    status, text = error.status_code, _hidden(text_of(error.body) or "no reason given", connection)
+    status, text = error.status_code, said_by(error, connection)
     details = {"status": status, "code": code_of(error.body), "request_id": error.request_id}
     if (wait := _seconds(error.response.headers.get("Retry-After"))) is not None:
         details["retry_after"] = wait
@@ -92,6 +92,11 @@ def _refusal(to, error, connection):
     if status >= 500 or status == 425:
         return ProviderDown(message, **details)
     return ProviderRefused(message, **details)
+
+
+def said_by(error: "APIStatusError", connection: Connection) -> str:
+    """The provider's own words in a refusal, without the key."""
+    return _hidden(text_of(error.body) or "no reason given", connection)
 
 
 def _seconds(told: str | None) -> float | None:

@@ -4,9 +4,11 @@ The provider is a small server of ours that behaves as documented; it is spoken 
 """
 
 import json
+import logging
 import threading
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 
 import pytest
@@ -27,6 +29,7 @@ from exports.models import FineTune, ModelVersion
 from labelhub.accounts.models import AuditEntry
 from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
+from labelhub.logging import formatter
 from tests.factories import make_superuser
 from tests.providers.shop import KEY, Refusal, Shop, closed_port
 
@@ -818,13 +821,40 @@ def test_only_what_failed_is_tried_again(shop, batch, boss):
         retry(finetune, by=make_superuser())
 
 
-def test_no_key_is_written_to_a_log(shop, batch, boss, capfd, settings):
-    shop.fail(CREATE[shop.dialect], 400, body={"error": {"message": f"your key {KEY} is bad"}})
+@pytest.fixture
+def logged():
+    """Everything that is logged, the client's own words as well, as the hub writes it."""
+    stream, root = StringIO(), logging.getLogger()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(as_json=True))
+    root.addHandler(handler)
+    before = root.level
+    root.setLevel(logging.DEBUG)
+    yield stream.getvalue
+    root.setLevel(before)
+    root.removeHandler(handler)
+
+
+def test_no_key_is_written_to_a_log(shop, batch, boss, logged):
+    bad = {"error": {"message": f"your key {KEY} is bad"}}
+    shop.fail(CREATE[shop.dialect], 400, body=bad)
     finetune = step(submit(batch, by=boss, provider=shop.dialect))
-    written = capfd.readouterr()
-    assert KEY not in written.out + written.err + finetune.error + json.dumps(finetune.job.result)
-    assert "your key … is bad" in finetune.error
     assert finetuning.refresh(finetune).status == Status.FAILED
+    assert "your key … is bad" in finetune.error
+    shop.faults.clear()
+
+    finetune = step(retry(finetune, by=boss))
+    for request, status in [("GET", 401), ("GET", 503), ("POST", 400), ("POST", 403)]:
+        shop.fail(f"{request} {JOB[shop.dialect].removeprefix('GET ')}", status, body=bad)
+        with suppress(ProviderDown, ProviderRefused):
+            (refresh if request == "GET" else partial(cancel, by=boss))(finetune)
+        shop.only_job()["status"] = "running"
+    step(finetune)
+    written = logged()
+    assert "your key … is bad" in written
+    assert "finetune_cancel_refused" in written
+    row = FineTune.objects.filter(pk=finetune.pk).values().get()
+    assert KEY not in written + str(row) + json.dumps(finetune.job.result)
 
 
 # Commands -------------------------------------------------------------------------------------------------------------
