@@ -271,8 +271,13 @@ def _tend(finetune: FineTune, provider: Remote, progress: Progress) -> None:
     finetune.refresh_from_db()
     if not finetune.is_under_way:
         return
-    if not finetune.provider_job_id and not _send(finetune, provider, progress):
-        return
+    if not finetune.provider_job_id:
+        try:
+            if not _send(finetune, provider, progress):
+                return
+        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+            _note_trouble(finetune, fact)  # while it is tried again, people see why it does not begin
+            raise
     finetune.refresh_from_db()
     try:
         if finetune.cancel_requested_at:
@@ -307,7 +312,7 @@ def _send(finetune, provider, progress) -> bool:
         if not _intend(finetune):
             return False
         begun = _created(finetune, provider)
-    return _begin(finetune, provider_job_id=begun.job_id, provider_status=begun.status, trouble="")
+    return _begin(finetune, provider_job_id=begun.job_id, provider_status=begun.status, trouble="", quiet_looks=0)
 
 
 def _intend(finetune) -> bool:

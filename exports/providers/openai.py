@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from exports.errors import ProviderDown, Unsuitable
 
 from .base import Number, Remote, Report, State
-from .wire import UPLOAD_SECONDS, said_by, talking, text_of
+from .wire import UPLOAD_SECONDS, half_told, said_by, talking, text_of
 
 log = structlog.get_logger(__name__)
 
@@ -121,10 +122,14 @@ class OpenAI(Remote):
     def ask(self, finetune):
         with self.talk(finetune) as client:
             job = client.fine_tuning.jobs.retrieve(finetune.provider_job_id)
-            events = self._events(client, finetune)
-            is_done = STATES.get(_word(job)) == State.SUCCESS
-            checkpoints = self._checkpoints(client, finetune) if is_done else []
-            return self.report(job, events=events, checkpoints=checkpoints)
+            besides = partial(
+                half_told, finetune=finetune.pk, to=self.name, connection=self.connection(finetune.account)
+            )
+            events = besides("events", read=lambda: self._events(client, finetune))
+            checkpoints = None
+            if STATES.get(_word(job)) == State.SUCCESS:
+                checkpoints = besides("checkpoints", read=lambda: self._checkpoints(client, finetune))
+            return self.report(job, events=finetune.events if events is None else events, checkpoints=checkpoints or [])
 
     def cancel(self, finetune):
         import openai
@@ -175,7 +180,7 @@ class OpenAI(Remote):
                 **{name: value for name, value in as_dict(point.metrics).items() if isinstance(value, int | float)},
                 "step": point.step_number,
             }
-            for point in sorted(page.data if page else [], key=lambda point: point.step_number)
+            for point in sorted(page.data if page else [], key=lambda point: point.step_number or 0)
         ]
 
 

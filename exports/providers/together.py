@@ -12,7 +12,7 @@ from exports.errors import ProviderDown, ProviderRefused
 from .base import Number, Remote, Report, State
 from .openai import as_dict, gathered, progress_of, suffix_of
 from .reaching import check_resolved
-from .wire import UPLOAD_SECONDS, said_by, talking, text_of
+from .wire import UPLOAD_SECONDS, half_told, said_by, talking, text_of
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +143,14 @@ class Together(Remote):
                 told = as_dict(client.get(f"{path}/events", cast_to=object))
                 return SimpleNamespace(data=told.get("data"), has_more=False)
 
-            return self.report(job, events=gathered(page_of, finetune.events))
+            events = half_told(
+                "events",
+                finetune.pk,
+                self.name,
+                self.connection(finetune.account),
+                lambda: gathered(page_of, finetune.events),
+            )
+            return self.report(job, events=finetune.events if events is None else events)
 
     def cancel(self, finetune):
         import openai

@@ -3,12 +3,13 @@
 https://github.com/openai/openai-python#handling-errors
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from django.conf import settings
 
 from exports.errors import ProviderBusy, ProviderDown, ProviderRefused, ProviderTimeout
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from openai import APIStatusError, OpenAI
 
 # The client takes a second to load: only a process that speaks to a provider pays for it.
+
+log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 10.0
 UPLOAD_SECONDS = 600.0
@@ -36,6 +39,16 @@ def talking(to: str, connection: Connection) -> "Iterator[OpenAI]":
         check_resolved(connection.base_url)
     with translated(to, connection), client_of(connection) as client:
         yield client
+
+
+def half_told(what: str, finetune: int, to: str, connection: Connection, read: Callable[[], Any]) -> Any:
+    """What `read` gives; None where the provider does not say it: how a job stands is known without its `what`."""
+    try:
+        with translated(to, connection):
+            return read()
+    except (ProviderDown, ProviderRefused) as fact:
+        log.info("finetune_half_told", finetune=finetune, missing=what, said=fact.message)
+        return None
 
 
 def client_of(connection: Connection) -> "OpenAI":

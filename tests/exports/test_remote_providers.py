@@ -66,6 +66,20 @@ def boss(batch):
     return batch.created_by
 
 
+@pytest.fixture
+def logged():
+    """Everything that is logged, the client's own words as well, as the hub writes it."""
+    stream, root = StringIO(), logging.getLogger()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(as_json=True))
+    root.addHandler(handler)
+    before = root.level
+    root.setLevel(logging.DEBUG)
+    yield stream.getvalue
+    root.setLevel(before)
+    root.removeHandler(handler)
+
+
 def step(finetune):
     """A worker comes to the fine-tune's job, whether or not it is time for it."""
     finetune.refresh_from_db()
@@ -549,6 +563,35 @@ def test_a_server_without_events_and_checkpoints_will_do(shop, batch, boss):
     assert (step(finetune).status, finetune.events) == (Status.SUCCESS, [])
 
 
+@pytest.mark.parametrize("what", ["events", "checkpoints"])
+@pytest.mark.parametrize(
+    "fault", [{"status": 403}, {"status": 429}, {"status": 503}, {"status": 200, "body": "<html>log in</html>"}]
+)
+def test_a_job_that_has_succeeded_is_a_model_whatever_else_is_not_told(shop, batch, boss, logged, what, fault):
+    finetune = sent(shop, batch, boss)
+    shop.train(shop.only_job(), 10, 40, loss=1.0)
+    step(finetune)
+    shop.succeed(shop.only_job())
+    shop.fail(f"{JOB[shop.dialect]}{shop.only_job()['id']}/{what}", times=50, **fault)
+    step(finetune)
+    assert (finetune.status, finetune.trouble, finetune.metrics["trained_tokens"]) == (Status.SUCCESS, "", 1200)
+    assert finetune.metrics["last_loss"] == 1.0
+    if what == "events" and fault["status"] != 200:
+        assert "finetune_half_told" in logged()
+
+
+@only("openai")
+def test_checkpoints_without_a_step_are_kept_too(shop, batch, boss, monkeypatch):
+    from tests.providers import shop as shops
+
+    finetune = sent(shop, batch, boss)
+    shop.succeed(shop.only_job())
+    whole = shops.checkpoint
+    monkeypatch.setattr(shops, "checkpoint", lambda job, step: whole(job, step) | {"step_number": None, "metrics": {}})
+    step(finetune)
+    assert (finetune.status, len(finetune.metrics["checkpoints"])) == (Status.SUCCESS, 2)
+
+
 @only("glm")
 def test_a_server_that_shows_the_same_page_for_ever_is_read_once(shop, batch, boss):
     finetune = sent(shop, batch, boss)
@@ -627,7 +670,9 @@ def test_an_upload_that_fails_is_tried_again_before_it_is_given_up(shop, batch, 
     finetune = submit(batch, by=boss, provider=shop.dialect)
     for _ in range(2):
         assert step(finetune).status == Status.SUBMITTING
-    assert step(finetune).status == Status.RUNNING
+        assert "answered 500" in finetune.trouble
+        assert refresh(finetune).trouble  # it cannot be asked yet
+    assert (step(finetune).status, finetune.trouble, finetune.quiet_looks) == (Status.RUNNING, "", 0)
 
 
 def test_refresh_finetunes_goes_on_where_one_provider_is_down(shop, batch, boss):
@@ -819,20 +864,6 @@ def test_only_what_failed_is_tried_again(shop, batch, boss):
     finetune = sent(shop, batch, boss)
     with pytest.raises(WrongState, match="is running: only what failed is tried again"):
         retry(finetune, by=make_superuser())
-
-
-@pytest.fixture
-def logged():
-    """Everything that is logged, the client's own words as well, as the hub writes it."""
-    stream, root = StringIO(), logging.getLogger()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter(as_json=True))
-    root.addHandler(handler)
-    before = root.level
-    root.setLevel(logging.DEBUG)
-    yield stream.getvalue
-    root.setLevel(before)
-    root.removeHandler(handler)
 
 
 def test_no_key_is_written_to_a_log(shop, batch, boss, logged):
