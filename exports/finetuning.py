@@ -31,6 +31,7 @@ from .errors import (
     ProviderDown,
     ProviderRefused,
     ProviderTimeout,
+    UnreadableKey,
     UnsafeAddress,
     Unsuitable,
     WrongState,
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 Status = FineTune.Status
 UNDER_WAY = FineTune.UNDER_WAY
+IN_THE_WAY = (ProviderDown, ProviderRefused, UnsafeAddress, UnreadableKey)  # why a provider could not be asked
 NOTED_SECONDS = 0.5  # between two notes of the progress on the row
 SLOWER = 1.5  # each look without news makes the next wait so many times longer
 
@@ -275,7 +277,7 @@ def _tend(finetune: FineTune, provider: Remote, progress: Progress) -> None:
         try:
             if not _send(finetune, provider, progress):
                 return
-        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+        except IN_THE_WAY as fact:
             _note_trouble(finetune, fact)  # while it is tried again, people see why it does not begin
             raise
     finetune.refresh_from_db()
@@ -284,7 +286,7 @@ def _tend(finetune: FineTune, provider: Remote, progress: Progress) -> None:
             _stop(finetune, provider)
         else:
             _look(finetune, provider)
-    except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+    except IN_THE_WAY as fact:
         log.info("finetune_not_heard_of", finetune=finetune.pk, fact=fact.code, said=fact.message)
     if finetune.is_under_way:
         raise worker.Again(_patience(finetune))
@@ -340,7 +342,7 @@ def _created(finetune, provider) -> Report:
     """What the provider made of the request to begin; where its answer is lost, worker.Again, to look for the job."""
     try:
         return provider.create(finetune)
-    except (ProviderRefused, ProviderBusy, UnsafeAddress) as fact:
+    except (ProviderRefused, ProviderBusy, UnsafeAddress, UnreadableKey) as fact:
         if fact.details.get("status") == 409 and (begun := provider.find(finetune)):
             return begun
         _nothing_has_begun(finetune)  # it said no
@@ -364,7 +366,7 @@ def _found_again(finetune, provider) -> Report | None:
                 **fact.details,
             ) from fact
         raise _kept_waiting(finetune, fact) from fact
-    except (ProviderDown, UnsafeAddress) as fact:
+    except (ProviderDown, UnsafeAddress, UnreadableKey) as fact:
         raise _kept_waiting(finetune, fact) from fact
     settled_at = finetune.asked_at + timedelta(seconds=settings.FINETUNE_SETTLING_SECONDS)
     wait = (settled_at - timezone.now()).total_seconds()
@@ -390,7 +392,7 @@ def _stop(finetune, provider) -> None:
         if finetune.is_under_way:
             raise
         return
-    except (ProviderDown, UnsafeAddress) as fact:
+    except (ProviderDown, UnsafeAddress, UnreadableKey) as fact:
         _note_trouble(finetune, fact)
         raise
     _apply(finetune, report)
@@ -407,7 +409,7 @@ def _look(finetune, provider, *, trouble="") -> None:
             return
         _note_trouble(finetune, fact)
         raise
-    except (ProviderDown, UnsafeAddress) as fact:
+    except (ProviderDown, UnsafeAddress, UnreadableKey) as fact:
         _note_trouble(finetune, fact)
         raise
     _apply(finetune, report, trouble=trouble)
@@ -547,6 +549,6 @@ def refresh_all() -> int:
         before = finetune.status
         try:
             changed += refresh(finetune).status != before
-        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+        except IN_THE_WAY as fact:
             log.info("finetune_not_heard_of", finetune=finetune.pk, fact=fact.code, said=fact.message)
     return changed
