@@ -20,7 +20,7 @@ from labelhub.accounts.roles import Power
 from labelhub.facts import Fact
 from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
-from samples.models import Project
+from samples.models import Dataset, Project
 from samples.permissions import require
 
 from . import provider_accounts, providers
@@ -250,6 +250,9 @@ def _succeed(finetune: FineTune, trained: Trained) -> None:
         newest = project.model_versions.aggregate(newest=Max("version"))["newest"] or 0
         version = ModelVersion.objects.create(
             project=project,
+            dataset=Dataset.objects.filter(
+                batches=finetune.batch_id
+            ).first(),  # it may have gone since the batch was read
             version=newest + 1,
             finetune=finetune,
             metrics=trained.metrics,
