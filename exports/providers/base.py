@@ -105,6 +105,14 @@ class State(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+LONGEST_WORD = 60  # the column's
+
+
+def word_of(told: Any) -> str:
+    """A provider's word for a status, as it is kept."""
+    return str(told or "")[:LONGEST_WORD]
+
+
 @dataclass(frozen=True)
 class Report:
     """What a provider says about a job of ours.

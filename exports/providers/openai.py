@@ -14,7 +14,7 @@ import structlog
 
 from exports.errors import ProviderDown, Unsuitable
 
-from .base import Number, Remote, Report, State
+from .base import Number, Remote, Report, State, word_of
 from .wire import UPLOAD_SECONDS, half_told, said_by, talking, text_of
 
 log = structlog.get_logger(__name__)
@@ -127,7 +127,7 @@ class OpenAI(Remote):
             )
             events = besides("events", read=lambda: self._events(client, finetune))
             checkpoints = None
-            if STATES.get(_word(job)) == State.SUCCESS:
+            if _state(job) == State.SUCCESS:
                 checkpoints = besides("checkpoints", read=lambda: self._checkpoints(client, finetune))
             return self.report(job, events=finetune.events if events is None else events, checkpoints=checkpoints or [])
 
@@ -146,8 +146,7 @@ class OpenAI(Remote):
 
     def report(self, job, *, events=None, checkpoints=()) -> Report:
         """`job`, in the words of the hub."""
-        word = _word(job)
-        state = STATES.get(word, State.RUNNING)
+        state = _state(job)
         events = events or []
         error = text_of(getattr(job, "error", None)) if state == State.FAILED else ""
         if state == State.FAILED and not error:
@@ -156,7 +155,7 @@ class OpenAI(Remote):
         return Report(
             job_id=_named(job.id),
             state=state,
-            status=word,
+            status=word_of(getattr(job, "status", None)),
             progress=progress_of(events),
             error=error,
             events=events,
@@ -287,8 +286,8 @@ def _metrics(job, events, checkpoints):
     return metrics
 
 
-def _word(job):
-    return str(getattr(job, "status", None) or "")
+def _state(job) -> State:
+    return STATES.get(word_of(getattr(job, "status", None)).lower(), State.RUNNING)
 
 
 def _named(id):

@@ -9,7 +9,7 @@ import structlog
 
 from exports.errors import ProviderDown, ProviderRefused
 
-from .base import Number, Remote, Report, State
+from .base import Number, Remote, Report, State, word_of
 from .openai import as_dict, gathered, progress_of, suffix_of
 from .reaching import check_resolved
 from .wire import UPLOAD_SECONDS, half_told, said_by, talking, text_of
@@ -168,8 +168,8 @@ class Together(Remote):
     def report(self, told, *, events=None) -> Report:
         """A job, in the words of the hub."""
         job, events = as_dict(told), events or []
-        word = str(job.get("status") or "")
-        state = STATES.get(word, State.RUNNING)
+        word = word_of(job.get("status"))
+        state = STATES.get(word.lower(), State.RUNNING)
         errors = [event["message"] for event in events if "error" in event["level"]]
         metrics = {
             name: job[key]

@@ -512,6 +512,27 @@ def test_a_status_that_nobody_knows_is_on_its_way(shop, batch, boss, word):
     assert finetune.provider_status == str(word or "")
 
 
+@pytest.mark.parametrize("word", ["Succeeded", "COMPLETED", "Failed", "ERROR", "Cancelled"])
+def test_a_status_is_understood_in_whatever_case_it_is_written(shop, batch, boss, word):
+    if shop.dialect == "together":
+        word = {"Succeeded": "Completed", "Failed": "User_Error"}.get(word, word)
+    finetune = sent(shop, batch, boss)
+    shop.only_job()["status"] = word
+    step(finetune)
+    ended = {"s": Status.SUCCESS, "c": Status.SUCCESS, "f": Status.FAILED, "e": Status.FAILED, "u": Status.FAILED}
+    assert finetune.status == (Status.CANCELLED if word == "Cancelled" else ended[word[0].lower()])
+    assert finetune.provider_status == word
+
+
+def test_a_long_word_of_a_provider_is_cut(shop, batch, boss):
+    finetune = sent(shop, batch, boss)
+    shop.only_job()["status"] = "waiting_for_" + "x" * 100
+    for _ in range(2):
+        step(finetune)
+    assert finetune.provider_status == "waiting_for_" + "x" * 48
+    assert finetune.quiet_looks == 1  # the same word twice is no news
+
+
 def test_a_job_that_breaks_off_half_way_says_why(shop, batch, boss):
     finetune = sent(shop, batch, boss)
     shop.train(shop.only_job(), 10, 40, loss=9.0)
