@@ -198,22 +198,46 @@ def if_there(call: Callable[[], Any]) -> Any:
 def gathered(page_of: Callable[[dict[str, str]], Any], known: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The events on the pages of a server, added to those `known`: oldest first, the newest EVENTS_KEPT of them.
 
-    Servers list the newest first; a page with nothing new on it ends the reading, whatever it says of more.
+    Most servers list the newest first, and a page that is not all new ends the reading. Where the oldest come first, it
+    goes on after the last that is known. A server that does not go on where it is told to is read no further.
     """
     found, fresh = {event["id"] for event in known}, []
     after: dict[str, str] = {}
+    rises = False
     for _ in range(MOST_PAGES):
         page = if_there(lambda after=after: page_of(after))  # type: ignore[misc]
         told = [event_of(event) for event in (page.data or [])] if page else []
         news = [event for event in told if event["id"] not in found]
         found |= {event["id"] for event in news}
         fresh += news
-        if len(news) < len(told) or not news or not page.has_more:
+        if not told or not page.has_more:
             break
-        after = {"after": told[-1]["id"]}
-    if not fresh or fresh[0]["at"] >= fresh[-1]["at"]:
+        rises = rises or _rises(told) or bool(known and not after and told[0]["at"] < known[-1]["at"])
+        if not rises and len(news) < len(told):
+            break
+        is_behind = rises and known and (not news or told[-1]["at"] < known[-1]["at"])
+        last = known[-1] if is_behind else told[-1]
+        if _is_made_up(last) or last["id"] == after.get("after"):
+            break
+        after = {"after": last["id"]}
+    if not rises and (not fresh or fresh[0]["at"] >= fresh[-1]["at"]):
         fresh.reverse()  # those of one second as well: sorting leaves them as they are
-    return sorted([*known, *fresh], key=lambda event: event["at"])[-EVENTS_KEPT:]
+    return sorted([*known, *fresh], key=_at)[-EVENTS_KEPT:]
+
+
+def _at(event):
+    return event["at"]
+
+
+def _rises(told):
+    """Whether these begin with the oldest, as far as can be told: within one second by their steps."""
+    steps = [event["step"] for event in told if "step" in event] or [0]
+    return (told[0]["at"], steps[0]) < (told[-1]["at"], steps[-1])
+
+
+def _is_made_up(event):
+    """Whether the id of an event is ours: a server that gives none must not be sent one."""
+    return event["id"].startswith(f"{event['at']} ")
 
 
 def event_of(told: Any) -> dict[str, Any]:
@@ -221,15 +245,17 @@ def event_of(told: Any) -> dict[str, Any]:
     told = as_dict(told)
     data = {**told, **as_dict(told.get("data"))}
     message, at = str(told.get("message") or ""), moment(told.get("created_at"))
+    figures = {name: _figure(data, names) for name, names in FIGURES.items()}
+    if figures["steps"] is None and (said := step_of.search(message)) and figures["step"] in (None, int(said[1])):
+        figures["step"], figures["steps"] = int(said[1]), int(said[2])
+    # Those of one second that say the same are told apart by their steps.
+    made_up = f"{at} {message}" if figures["step"] is None else f"{at} {message} {figures['step']}"
     event: dict[str, Any] = {
-        "id": str(told.get("id") or f"{at} {message}"),
+        "id": str(told.get("id") or made_up),
         "at": at,
         "level": str(told.get("level") or "info"),
         "message": message,
     }
-    figures = {name: _figure(data, names) for name, names in FIGURES.items()}
-    if figures["step"] is None and (said := step_of.search(message)):
-        figures["step"], figures["steps"] = int(said[1]), int(said[2])
     return event | {name: value for name, value in figures.items() if value is not None}
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from io import StringIO
+from itertools import count
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -571,6 +572,71 @@ def test_thousands_of_events_are_read_once_and_the_newest_are_kept(shop, batch, 
     assert len(finetune.events) == 252
     assert len([request for request, _ in shop.requests if request.endswith("/events")]) == before + 1
     assert [event["at"] for event in finetune.events] == sorted(event["at"] for event in finetune.events)
+
+
+@only("openai", "glm")
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_server_that_lists_the_oldest_events_first_is_read_to_the_newest(shop, batch, boss, is_slow):
+    shop.oldest_first, shop.page = True, 20
+    if is_slow:
+        shop.clock = count(1_790_000_000).__next__
+    finetune = sent(shop, batch, boss)
+    for look in range(3):
+        for number in range(1 + 50 * look, 51 + 50 * look):
+            shop.train(shop.only_job(), number, 200, loss=1 / number)
+        if not is_slow:
+            shop.clock = partial(int, 1_800_000_000 + look)
+        step(finetune)
+        assert (len(finetune.events), finetune.progress) == (51 + 50 * look, 25 * (look + 1))
+        assert [event["step"] for event in finetune.events if "step" in event] == list(range(1, 51 + 50 * look))
+    before = len(shop.requests)
+    step(finetune)
+    assert len(shop.requests) - before == 3  # the job, the first page, and what comes after the last that is known
+
+
+@only("openai", "glm")
+def test_the_newest_events_are_read_of_a_long_list_that_begins_with_the_oldest(shop, batch, boss):
+    shop.oldest_first = True
+    shop.clock = count(1_790_000_000).__next__
+    finetune = sent(shop, batch, boss)
+    for number in range(1, 1151):
+        shop.train(shop.only_job(), number, 2000, loss=1.0)
+    for _ in range(2):
+        step(finetune)
+    assert (len(finetune.events), finetune.events[-1]["step"]) == (1000, 1150)
+    shop.train(shop.only_job(), 1151, 2000, loss=1.0)
+    assert step(finetune).events[-1]["step"] == 1151
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_events_without_a_name_are_told_apart_by_their_steps(shop, batch, boss, oldest_first):
+    shop.names_events, shop.oldest_first, shop.page = False, oldest_first, 3
+    shop.clock = lambda: 1_790_000_000
+    finetune = sent(shop, batch, boss)
+    for number in (1, 2):
+        shop.tell(shop.only_job(), "training", step=number, total_steps=40)
+        step(finetune)
+    assert [event.get("step") for event in finetune.events] == [None, 1, 2]
+    shop.tell(shop.only_job(), "training", step=3, total_steps=40)  # now there is more than a page
+    step(finetune)
+    assert (finetune.status, finetune.trouble) == (Status.RUNNING, "")
+    assert len({event["id"] for event in finetune.events}) == len(finetune.events)
+
+
+@pytest.mark.parametrize(
+    ("message", "data", "progress"),
+    [
+        ("Step 10/40: loss=1", {"step": 10}, 25),
+        ("Step 10/40: loss=1", {}, 25),
+        ("Step 10/40: loss=1", {"step": 10, "total_steps": 20}, 50),
+        ("Step 10/40: loss=1", {"step": 3}, 0),  # of something else
+        ("half way", {"step": 10}, 0),
+    ],
+)
+def test_how_far_it_is_is_taken_from_the_figures_and_else_from_the_words(shop, batch, boss, message, data, progress):
+    finetune = sent(shop, batch, boss)
+    shop.tell(shop.only_job(), message, **data)
+    assert step(finetune).progress == progress
 
 
 @only("openai")
