@@ -38,7 +38,7 @@ from .errors import (
 )
 from .models import Batch, FineTune, ModelVersion, ProviderAccount
 from .providers import Remote, Trainer
-from .providers.base import Progress, Report, State, Trained
+from .providers.base import Progress, Report, State, Trained, joined
 
 log = structlog.get_logger(__name__)
 
@@ -425,19 +425,23 @@ def _note_trouble(finetune, fact):
 
 
 def _apply(finetune, report: Report, *, trouble="") -> None:
-    """Write down how the provider's job stands. Of two who bring the same news, one ends the fine-tune."""
-    is_news = (report.status, len(report.events)) != (finetune.provider_status, len(finetune.events))
-    told = {
-        "provider_status": report.status,
-        "events": report.events or finetune.events,
-        "trouble": trouble,
-        "heard_at": timezone.now(),
-        "quiet_looks": 0 if is_news else finetune.quiet_looks + 1,
-        "progress": max(report.progress or 0, finetune.progress),
-    }
-    FineTune.objects.under_way().filter(pk=finetune.pk).update(**told)
+    """Write down how the provider's job stands. Of two who bring the same news, one ends the fine-tune.
+
+    Somebody else may have written more since the provider was asked: nothing is set back.
+    """
+    events = report.events
+    with transaction.atomic():
+        row = FineTune.objects.under_way().select_for_update(no_key=True).filter(pk=finetune.pk).first()
+        if row is not None:
+            events = joined(row.events, report.events)
+            is_news = (report.status, events) != (row.provider_status, row.events)
+            row.provider_status, row.events = report.status, events
+            row.trouble, row.heard_at = trouble, timezone.now()
+            row.quiet_looks = 0 if is_news else row.quiet_looks + 1
+            row.progress = max(report.progress or 0, row.progress)
+            row.save(update_fields=["provider_status", "events", "trouble", "heard_at", "quiet_looks", "progress"])
     if report.state == State.SUCCESS:
-        trained = Trained(metrics=report.metrics, provider_model=report.provider_model, events=told["events"])
+        trained = Trained(metrics=report.metrics, provider_model=report.provider_model, events=events)
         try:
             _succeed(finetune, trained)
         except WrongState:

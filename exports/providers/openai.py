@@ -14,7 +14,7 @@ import structlog
 
 from exports.errors import ProviderDown, Unsuitable
 
-from .base import Number, Remote, Report, State, word_of
+from .base import Number, Remote, Report, State, joined, word_of
 from .wire import UPLOAD_SECONDS, half_told, said_by, talking, text_of
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,6 @@ STATES = {
 }  # any other, known today or not, is on its way
 PAGE = 100
 MOST_PAGES = 10
-EVENTS_KEPT = 1000
 NOT_THERE = (404, 405, 501)  # what a server answers that has no such address
 MARK = "labelhub_finetune"
 step_of = re.compile(r"\bstep (\d+) ?/ ?(\d+)", re.IGNORECASE)
@@ -222,11 +221,7 @@ def gathered(page_of: Callable[[dict[str, str]], Any], known: list[dict[str, Any
         after = {"after": last["id"]}
     if not rises and (not fresh or fresh[0]["at"] >= fresh[-1]["at"]):
         fresh.reverse()  # those of one second as well: sorting leaves them as they are
-    return sorted([*known, *fresh], key=_at)[-EVENTS_KEPT:]
-
-
-def _at(event):
-    return event["at"]
+    return joined(known, fresh)
 
 
 def _rises(told):

@@ -700,6 +700,19 @@ def test_refresh_asks_the_provider_live(shop, batch, boss):
     assert ModelVersion.objects.count() == 1
 
 
+def test_an_answer_that_arrives_late_sets_nothing_back(shop, batch, boss, meanwhile):
+    finetune = sent(shop, batch, boss)
+    shop.train(shop.only_job(), 10, 40, loss=1.0)
+
+    def somebody_is_told_more():
+        shop.train(shop.only_job(), 30, 40, loss=0.5)
+        assert refresh(FineTune.objects.get()).progress == 75
+
+    meanwhile(shop, "ask", somebody_is_told_more)
+    refresh(finetune)
+    assert (finetune.progress, [event["step"] for event in finetune.events if "step" in event]) == (75, [10, 30])
+
+
 @pytest.mark.parametrize(
     ("fault", "fact", "said"),
     [
