@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from .carried import carried_by
 from .errors import Unsuitable
 from .models import ModelVersion
 from .providers import Trainer, get
@@ -64,11 +65,11 @@ def _judged(first, second):
 
 
 def lineage(version: ModelVersion) -> dict[str, Any]:
-    """Where a version comes from, in numbers: its batch, the samples in it, the answers behind those, by how many people."""
+    """Where a version comes from, in numbers: its batch, what that carries, the answers behind it, by how many people."""
     from samples.models import Annotation
 
     batch = version.finetune.batch
-    answers = Annotation.objects.filter(task__sample__batch_items__batch=batch)
+    answers = Annotation.objects.filter(task__in=carried_by(batch).tasks())
     return {
         "batch": batch,
         "samples": batch.sample_count,

@@ -151,6 +151,12 @@ class UnsafeAddress(Fact):
     code = "unsafe_address"
 
 
+class UnreadableKey(Fact):
+    """The key of a provider account was encrypted under another SECRETS_KEY."""
+
+    code = "unreadable_key"
+
+
 class ProviderRefused(Fact):
     """The provider understood and said no; the message quotes it, `details["status"]` is its HTTP status."""
 

@@ -20,7 +20,7 @@ from labelhub.accounts.roles import Power
 from labelhub.facts import Fact
 from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
-from samples.models import Project
+from samples.models import Dataset, Project
 from samples.permissions import require
 
 from . import provider_accounts, providers
@@ -31,18 +31,20 @@ from .errors import (
     ProviderDown,
     ProviderRefused,
     ProviderTimeout,
+    UnreadableKey,
     UnsafeAddress,
     Unsuitable,
     WrongState,
 )
 from .models import Batch, FineTune, ModelVersion, ProviderAccount
 from .providers import Remote, Trainer
-from .providers.base import Progress, Report, State, Trained
+from .providers.base import Progress, Report, State, Trained, joined
 
 log = structlog.get_logger(__name__)
 
 Status = FineTune.Status
 UNDER_WAY = FineTune.UNDER_WAY
+IN_THE_WAY = (ProviderDown, ProviderRefused, UnsafeAddress, UnreadableKey)  # why a provider could not be asked
 NOTED_SECONDS = 0.5  # between two notes of the progress on the row
 SLOWER = 1.5  # each look without news makes the next wait so many times longer
 
@@ -248,6 +250,9 @@ def _succeed(finetune: FineTune, trained: Trained) -> None:
         newest = project.model_versions.aggregate(newest=Max("version"))["newest"] or 0
         version = ModelVersion.objects.create(
             project=project,
+            dataset=Dataset.objects.filter(
+                batches=finetune.batch_id
+            ).first(),  # it may have gone since the batch was read
             version=newest + 1,
             finetune=finetune,
             metrics=trained.metrics,
@@ -271,15 +276,20 @@ def _tend(finetune: FineTune, provider: Remote, progress: Progress) -> None:
     finetune.refresh_from_db()
     if not finetune.is_under_way:
         return
-    if not finetune.provider_job_id and not _send(finetune, provider, progress):
-        return
+    if not finetune.provider_job_id:
+        try:
+            if not _send(finetune, provider, progress):
+                return
+        except IN_THE_WAY as fact:
+            _note_trouble(finetune, fact)  # while it is tried again, people see why it does not begin
+            raise
     finetune.refresh_from_db()
     try:
         if finetune.cancel_requested_at:
-            _apply(finetune, provider.cancel(finetune))
+            _stop(finetune, provider)
         else:
             _look(finetune, provider)
-    except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+    except IN_THE_WAY as fact:
         log.info("finetune_not_heard_of", finetune=finetune.pk, fact=fact.code, said=fact.message)
     if finetune.is_under_way:
         raise worker.Again(_patience(finetune))
@@ -304,24 +314,41 @@ def _send(finetune, provider, progress) -> bool:
         progress(2, 3, "asking the provider to begin")
         begun = None
     if begun is None:
-        # The intention first. Who asked to cancel before this moment, is heard; who asks after it, finds a job to stop.
-        intent = FineTune.objects.filter(pk=finetune.pk, status=Status.SUBMITTING, cancel_requested_at=None)
-        finetune.asked_at = timezone.now()
-        if not intent.update(asked_at=finetune.asked_at):
-            _end(finetune, Status.CANCELLED)
+        if not _intend(finetune):
             return False
         begun = _created(finetune, provider)
-    return _begin(finetune, provider_job_id=begun.job_id, provider_status=begun.status, trouble="")
+    return _begin(finetune, provider_job_id=begun.job_id, provider_status=begun.status, trouble="", quiet_looks=0)
+
+
+def _intend(finetune) -> bool:
+    """Write down that the provider is asked to begin; False where somebody has asked to cancel, which ends it.
+
+    Who asks to cancel before this moment, is heard; who asks after it, finds a job to stop. Of several runs that found
+    no job one writes it down, for it must find the intention it has read; the others change nothing and leave.
+    """
+    unchanged = FineTune.objects.filter(pk=finetune.pk, status=Status.SUBMITTING, asked_at=finetune.asked_at)
+    now = timezone.now()
+    if unchanged.filter(cancel_requested_at=None).update(asked_at=now):
+        finetune.asked_at = now
+        return True
+    if not _end(finetune, Status.CANCELLED, among=unchanged.exclude(cancel_requested_at=None)):
+        raise worker.Again(_patience(finetune))  # another run was faster: what it made of it is seen at the next look
+    return False
+
+
+def _nothing_has_begun(finetune):
+    """Take back the intention of this run, not that of another which has asked since."""
+    FineTune.objects.filter(pk=finetune.pk, asked_at=finetune.asked_at).update(asked_at=None)
 
 
 def _created(finetune, provider) -> Report:
     """What the provider made of the request to begin; where its answer is lost, worker.Again, to look for the job."""
     try:
         return provider.create(finetune)
-    except (ProviderRefused, ProviderBusy, UnsafeAddress) as fact:
+    except (ProviderRefused, ProviderBusy, UnsafeAddress, UnreadableKey) as fact:
         if fact.details.get("status") == 409 and (begun := provider.find(finetune)):
             return begun
-        FineTune.objects.filter(pk=finetune.pk).update(asked_at=None)  # it said no: nothing has begun
+        _nothing_has_begun(finetune)  # it said no
         raise
     except ProviderDown as fact:
         lost = f"{fact.message}; whether it began is looked up before anything is tried again"
@@ -335,14 +362,14 @@ def _found_again(finetune, provider) -> Report | None:
         begun = provider.find(finetune)
     except ProviderRefused as fact:
         if fact.details.get("status") in (404, 405, 501):
-            FineTune.objects.filter(pk=finetune.pk).update(asked_at=None)
+            _nothing_has_begun(finetune)
             raise ProviderRefused(
                 f"{provider.name} gave no answer to the request to begin and lists no jobs: look there whether it has "
                 "begun before you try again",
                 **fact.details,
             ) from fact
         raise _kept_waiting(finetune, fact) from fact
-    except (ProviderDown, UnsafeAddress) as fact:
+    except (ProviderDown, UnsafeAddress, UnreadableKey) as fact:
         raise _kept_waiting(finetune, fact) from fact
     settled_at = finetune.asked_at + timedelta(seconds=settings.FINETUNE_SETTLING_SECONDS)
     wait = (settled_at - timezone.now()).total_seconds()
@@ -356,7 +383,25 @@ def _kept_waiting(finetune, fact) -> worker.Again:
     return worker.Again(_patience(finetune))
 
 
-def _look(finetune, provider) -> None:
+def _stop(finetune, provider) -> None:
+    """Have the provider stop, and write down what it says; what keeps it from that is noted, and raised.
+
+    One that refuses to stop the job may still say how it goes, and that it has ended: else nobody would ever see it.
+    """
+    try:
+        report = provider.cancel(finetune)
+    except ProviderRefused as fact:
+        _look(finetune, provider, trouble=fact.message)
+        if finetune.is_under_way:
+            raise
+        return
+    except (ProviderDown, UnsafeAddress, UnreadableKey) as fact:
+        _note_trouble(finetune, fact)
+        raise
+    _apply(finetune, report)
+
+
+def _look(finetune, provider, *, trouble="") -> None:
     """Ask the provider and write down what it says; what keeps it from answering is noted, and raised."""
     try:
         report = provider.ask(finetune)
@@ -367,10 +412,10 @@ def _look(finetune, provider) -> None:
             return
         _note_trouble(finetune, fact)
         raise
-    except (ProviderDown, UnsafeAddress) as fact:
+    except (ProviderDown, UnsafeAddress, UnreadableKey) as fact:
         _note_trouble(finetune, fact)
         raise
-    _apply(finetune, report)
+    _apply(finetune, report, trouble=trouble)
 
 
 def _note_trouble(finetune, fact):
@@ -379,20 +424,24 @@ def _note_trouble(finetune, fact):
     finetune.trouble, finetune.quiet_looks = fact.message, quiet
 
 
-def _apply(finetune, report: Report) -> None:
-    """Write down how the provider's job stands. Of two who bring the same news, one ends the fine-tune."""
-    is_news = (report.status, len(report.events)) != (finetune.provider_status, len(finetune.events))
-    told = {
-        "provider_status": report.status,
-        "events": report.events or finetune.events,
-        "trouble": "",
-        "heard_at": timezone.now(),
-        "quiet_looks": 0 if is_news else finetune.quiet_looks + 1,
-        "progress": max(report.progress or 0, finetune.progress),
-    }
-    FineTune.objects.under_way().filter(pk=finetune.pk).update(**told)
+def _apply(finetune, report: Report, *, trouble="") -> None:
+    """Write down how the provider's job stands. Of two who bring the same news, one ends the fine-tune.
+
+    Somebody else may have written more since the provider was asked: nothing is set back.
+    """
+    events = report.events
+    with transaction.atomic():
+        row = FineTune.objects.under_way().select_for_update(no_key=True).filter(pk=finetune.pk).first()
+        if row is not None:
+            events = joined(row.events, report.events)
+            is_news = (report.status, events) != (row.provider_status, row.events)
+            row.provider_status, row.events = report.status, events
+            row.trouble, row.heard_at = trouble, timezone.now()
+            row.quiet_looks = 0 if is_news else row.quiet_looks + 1
+            row.progress = max(report.progress or 0, row.progress)
+            row.save(update_fields=["provider_status", "events", "trouble", "heard_at", "quiet_looks", "progress"])
     if report.state == State.SUCCESS:
-        trained = Trained(metrics=report.metrics, provider_model=report.provider_model, events=told["events"])
+        trained = Trained(metrics=report.metrics, provider_model=report.provider_model, events=events)
         try:
             _succeed(finetune, trained)
         except WrongState:
@@ -444,19 +493,19 @@ def cancel(finetune: FineTune, *, by) -> bool:
             _end(finetune, Status.CANCELLED)  # nobody is left who would
         finetune.refresh_from_db()
     if isinstance(provider, Remote) and finetune.is_under_way and finetune.provider_job_id:
-        try:
-            _apply(finetune, provider.cancel(finetune))
-        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
-            _note_trouble(finetune, fact)
-            raise
+        _stop(finetune, provider)
     return finetune.status != Status.SUCCESS
 
 
-def _end(finetune, status, *, error=""):
+def _end(finetune, status, *, error="", among=None) -> bool:
+    """Whether this was what ended it: only where it is under way, and `among` those rows if given."""
     with transaction.atomic():
-        under_way = FineTune.objects.under_way().filter(pk=finetune.pk)
-        if under_way.update(status=status, error=error, trouble="", finished_at=timezone.now()):
-            audit.record(finetune, status.label.lower(), before=finetune.status, after=status, reason=error)
+        rows = FineTune.objects.all() if among is None else among
+        under_way = rows.under_way().filter(pk=finetune.pk)
+        if not under_way.update(status=status, error=error, trouble="", finished_at=timezone.now()):
+            return False
+        audit.record(finetune, status.label.lower(), before=finetune.status, after=status, reason=error)
+    return True
 
 
 # Asking how it goes ---------------------------------------------------------------------------------------------------
@@ -473,8 +522,7 @@ def refresh(finetune: FineTune) -> FineTune:
         return finetune
     provider = providers.get(finetune.provider)
     if isinstance(provider, Remote) and finetune.asked_at:
-        if finetune.job is None or finetune.job.is_finished:
-            _put_in_queue(finetune, by=finetune.created_by)  # somebody must look after it
+        _have_it_looked_after(finetune)
         if finetune.provider_job_id:
             _look(finetune, provider)
         return finetune
@@ -488,6 +536,16 @@ def refresh(finetune: FineTune) -> FineTune:
     return finetune
 
 
+def _have_it_looked_after(finetune):
+    """A job for one whose job is gone; one, however many ask at the same moment."""
+    if finetune.job is not None and not finetune.job.is_finished:
+        return
+    with transaction.atomic():
+        row = FineTune.objects.under_way().select_for_update(no_key=True).filter(pk=finetune.pk).first()
+        if row is not None and (row.job is None or row.job.is_finished):
+            _put_in_queue(row, by=row.created_by)
+
+
 def refresh_all() -> int:
     """Refresh every fine-tune that is under way; returns how many changed their status.
 
@@ -498,6 +556,6 @@ def refresh_all() -> int:
         before = finetune.status
         try:
             changed += refresh(finetune).status != before
-        except (ProviderDown, ProviderRefused, UnsafeAddress) as fact:
+        except IN_THE_WAY as fact:
             log.info("finetune_not_heard_of", finetune=finetune.pk, fact=fact.code, said=fact.message)
     return changed

@@ -14,7 +14,7 @@ from labelhub.jobs.models import Job
 from samples.models import Dataset, Project, Sample
 
 from . import compression, formats, providers
-from .errors import WrongState
+from .errors import UnreadableKey, WrongState
 
 
 class BatchQuerySet(models.QuerySet):
@@ -326,7 +326,10 @@ class ProviderAccount(models.Model):
 
     @property
     def key(self) -> str:
-        return secrets.decrypt(self.encrypted_key)
+        try:
+            return secrets.decrypt(self.encrypted_key)
+        except secrets.InvalidToken as error:
+            raise UnreadableKey(f"the key of “{self}” cannot be read: give it again") from error
 
     @property
     def is_active(self) -> bool:

@@ -60,6 +60,7 @@ def change_account(
                 raise Unsuitable("give the key again together with another address: it is not sent anywhere else")
             if base_url:
                 check_address(base_url)
+            check_nothing_is_there(account)
             account.base_url = base_url.rstrip("/")
             changed.append("address")
         if model is not None and model != account.model:
@@ -73,6 +74,15 @@ def change_account(
             account.save(update_fields=["base_url", "model", "encrypted_key"])
             audit.record(account, "change", by=by, reason=f"{', '.join(changed)}: {_described(account)}")
     return account
+
+
+def check_nothing_is_there(account: ProviderAccount) -> None:
+    """Unsuitable while fine-tunes are under way at the account's address: at another their jobs would not be found."""
+    count = account.finetunes.under_way().count()
+    if count:
+        tunes = "1 fine-tune" if count == 1 else f"{count} fine-tunes"
+        address = account.base_url or f"{account.provider}'s own address"
+        raise Unsuitable(f"there is still {tunes} under way at {address}: wait for the end, or make another account")
 
 
 def close_account(account: ProviderAccount, *, by) -> bool:

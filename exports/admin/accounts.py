@@ -9,7 +9,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from exports import provider_accounts
-from exports.errors import UnsafeAddress
+from exports.errors import UnsafeAddress, Unsuitable
 from exports.models import ProviderAccount
 from exports.providers.reaching import check_address
 from labelhub.admin import ScopedAutocompleteFilter, sentence, state_badge
@@ -48,6 +48,11 @@ class AccountForm(forms.ModelForm):
         moved = self.instance.pk and cleaned.get("base_url", "").rstrip("/") != self.initial["base_url"]
         if moved and not cleaned.get("key") and "base_url" not in self.errors:
             raise ValidationError({"key": "Give the key again together with another address."})
+        if moved:
+            try:
+                provider_accounts.check_nothing_is_there(self.instance)
+            except Unsuitable as fact:
+                raise ValidationError({"base_url": sentence(fact)}) from fact
         return cleaned
 
 

@@ -105,6 +105,24 @@ class State(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+EVENTS_KEPT = 1000
+
+
+def joined(known: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events `known` and those among `told` that are not: oldest first, the newest EVENTS_KEPT of them."""
+    ids = {event["id"] for event in known}
+    fresh = [event for event in told if event["id"] not in ids]
+    return sorted([*known, *fresh], key=lambda event: event["at"])[-EVENTS_KEPT:] if fresh else known
+
+
+LONGEST_WORD = 60  # the column's
+
+
+def word_of(told: Any) -> str:
+    """A provider's word for a status, as it is kept."""
+    return str(told or "")[:LONGEST_WORD]
+
+
 @dataclass(frozen=True)
 class Report:
     """What a provider says about a job of ours.

@@ -7,14 +7,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 import structlog
 
 from exports.errors import ProviderDown, Unsuitable
 
-from .base import Number, Remote, Report, State
-from .wire import UPLOAD_SECONDS, talking, text_of
+from .base import Number, Remote, Report, State, joined, word_of
+from .wire import UPLOAD_SECONDS, half_told, said_by, talking, text_of
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,6 @@ STATES = {
 }  # any other, known today or not, is on its way
 PAGE = 100
 MOST_PAGES = 10
-EVENTS_KEPT = 1000
 NOT_THERE = (404, 405, 501)  # what a server answers that has no such address
 MARK = "labelhub_finetune"
 step_of = re.compile(r"\bstep (\d+) ?/ ?(\d+)", re.IGNORECASE)
@@ -121,25 +121,31 @@ class OpenAI(Remote):
     def ask(self, finetune):
         with self.talk(finetune) as client:
             job = client.fine_tuning.jobs.retrieve(finetune.provider_job_id)
-            events = self._events(client, finetune)
-            is_done = STATES.get(_word(job)) == State.SUCCESS
-            checkpoints = self._checkpoints(client, finetune) if is_done else []
-            return self.report(job, events=events, checkpoints=checkpoints)
+            besides = partial(
+                half_told, finetune=finetune.pk, to=self.name, connection=self.connection(finetune.account)
+            )
+            events = besides("events", read=lambda: self._events(client, finetune))
+            checkpoints = None
+            if _state(job) == State.SUCCESS:
+                checkpoints = besides("checkpoints", read=lambda: self._checkpoints(client, finetune))
+            return self.report(job, events=finetune.events if events is None else events, checkpoints=checkpoints or [])
 
     def cancel(self, finetune):
+        import openai
+
         with self.talk(finetune) as client:
             try:
                 client.fine_tuning.jobs.cancel(finetune.provider_job_id)
-            except Exception as error:
-                if getattr(error, "status_code", None) not in (400, 409):
+            except openai.APIStatusError as error:
+                if error.status_code not in (400, 409):  # those say that it has ended: ask how
                     raise
-                log.info("finetune_cancel_refused", finetune=finetune.pk, error=str(error))  # it has ended: ask how
+                said = said_by(error, self.connection(finetune.account))
+                log.info("finetune_cancel_refused", finetune=finetune.pk, said=said)
         return self.ask(finetune)
 
     def report(self, job, *, events=None, checkpoints=()) -> Report:
         """`job`, in the words of the hub."""
-        word = _word(job)
-        state = STATES.get(word, State.RUNNING)
+        state = _state(job)
         events = events or []
         error = text_of(getattr(job, "error", None)) if state == State.FAILED else ""
         if state == State.FAILED and not error:
@@ -148,7 +154,7 @@ class OpenAI(Remote):
         return Report(
             job_id=_named(job.id),
             state=state,
-            status=word,
+            status=word_of(getattr(job, "status", None)),
             progress=progress_of(events),
             error=error,
             events=events,
@@ -172,7 +178,7 @@ class OpenAI(Remote):
                 **{name: value for name, value in as_dict(point.metrics).items() if isinstance(value, int | float)},
                 "step": point.step_number,
             }
-            for point in sorted(page.data if page else [], key=lambda point: point.step_number)
+            for point in sorted(page.data if page else [], key=lambda point: point.step_number or 0)
         ]
 
 
@@ -191,22 +197,42 @@ def if_there(call: Callable[[], Any]) -> Any:
 def gathered(page_of: Callable[[dict[str, str]], Any], known: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The events on the pages of a server, added to those `known`: oldest first, the newest EVENTS_KEPT of them.
 
-    Servers list the newest first; a page with nothing new on it ends the reading, whatever it says of more.
+    Most servers list the newest first, and a page that is not all new ends the reading. Where the oldest come first, it
+    goes on after the last that is known. A server that does not go on where it is told to is read no further.
     """
     found, fresh = {event["id"] for event in known}, []
     after: dict[str, str] = {}
+    rises = False
     for _ in range(MOST_PAGES):
         page = if_there(lambda after=after: page_of(after))  # type: ignore[misc]
         told = [event_of(event) for event in (page.data or [])] if page else []
         news = [event for event in told if event["id"] not in found]
         found |= {event["id"] for event in news}
         fresh += news
-        if len(news) < len(told) or not news or not page.has_more:
+        if not told or not page.has_more:
             break
-        after = {"after": told[-1]["id"]}
-    if not fresh or fresh[0]["at"] >= fresh[-1]["at"]:
+        rises = rises or _rises(told) or bool(known and not after and told[0]["at"] < known[-1]["at"])
+        if not rises and len(news) < len(told):
+            break
+        is_behind = rises and known and (not news or told[-1]["at"] < known[-1]["at"])
+        last = known[-1] if is_behind else told[-1]
+        if _is_made_up(last) or last["id"] == after.get("after"):
+            break
+        after = {"after": last["id"]}
+    if not rises and (not fresh or fresh[0]["at"] >= fresh[-1]["at"]):
         fresh.reverse()  # those of one second as well: sorting leaves them as they are
-    return sorted([*known, *fresh], key=lambda event: event["at"])[-EVENTS_KEPT:]
+    return joined(known, fresh)
+
+
+def _rises(told):
+    """Whether these begin with the oldest, as far as can be told: within one second by their steps."""
+    steps = [event["step"] for event in told if "step" in event] or [0]
+    return (told[0]["at"], steps[0]) < (told[-1]["at"], steps[-1])
+
+
+def _is_made_up(event):
+    """Whether the id of an event is ours: a server that gives none must not be sent one."""
+    return event["id"].startswith(f"{event['at']} ")
 
 
 def event_of(told: Any) -> dict[str, Any]:
@@ -214,15 +240,17 @@ def event_of(told: Any) -> dict[str, Any]:
     told = as_dict(told)
     data = {**told, **as_dict(told.get("data"))}
     message, at = str(told.get("message") or ""), moment(told.get("created_at"))
+    figures = {name: _figure(data, names) for name, names in FIGURES.items()}
+    if figures["steps"] is None and (said := step_of.search(message)) and figures["step"] in (None, int(said[1])):
+        figures["step"], figures["steps"] = int(said[1]), int(said[2])
+    # Those of one second that say the same are told apart by their steps.
+    made_up = f"{at} {message}" if figures["step"] is None else f"{at} {message} {figures['step']}"
     event: dict[str, Any] = {
-        "id": str(told.get("id") or f"{at} {message}"),
+        "id": str(told.get("id") or made_up),
         "at": at,
         "level": str(told.get("level") or "info"),
         "message": message,
     }
-    figures = {name: _figure(data, names) for name, names in FIGURES.items()}
-    if figures["step"] is None and (said := step_of.search(message)):
-        figures["step"], figures["steps"] = int(said[1]), int(said[2])
     return event | {name: value for name, value in figures.items() if value is not None}
 
 
@@ -279,8 +307,8 @@ def _metrics(job, events, checkpoints):
     return metrics
 
 
-def _word(job):
-    return str(getattr(job, "status", None) or "")
+def _state(job) -> State:
+    return STATES.get(word_of(getattr(job, "status", None)).lower(), State.RUNNING)
 
 
 def _named(id):

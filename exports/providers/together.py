@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import structlog
+
 from exports.errors import ProviderDown, ProviderRefused
 
-from .base import Number, Remote, Report, State
+from .base import Number, Remote, Report, State, word_of
 from .openai import as_dict, gathered, progress_of, suffix_of
 from .reaching import check_resolved
-from .wire import UPLOAD_SECONDS, talking, text_of
+from .wire import UPLOAD_SECONDS, half_told, said_by, talking, text_of
+
+log = structlog.get_logger(__name__)
 
 STATES = {
     "completed": State.SUCCESS,
@@ -139,7 +143,14 @@ class Together(Remote):
                 told = as_dict(client.get(f"{path}/events", cast_to=object))
                 return SimpleNamespace(data=told.get("data"), has_more=False)
 
-            return self.report(job, events=gathered(page_of, finetune.events))
+            events = half_told(
+                "events",
+                finetune.pk,
+                self.name,
+                self.connection(finetune.account),
+                lambda: gathered(page_of, finetune.events),
+            )
+            return self.report(job, events=finetune.events if events is None else events)
 
     def cancel(self, finetune):
         import openai
@@ -150,13 +161,15 @@ class Together(Remote):
             except openai.APIStatusError as error:
                 if error.status_code not in (400, 409):  # those say that it has ended: ask how
                     raise
+                said = said_by(error, self.connection(finetune.account))
+                log.info("finetune_cancel_refused", finetune=finetune.pk, said=said)
         return self.ask(finetune)
 
     def report(self, told, *, events=None) -> Report:
         """A job, in the words of the hub."""
         job, events = as_dict(told), events or []
-        word = str(job.get("status") or "")
-        state = STATES.get(word, State.RUNNING)
+        word = word_of(job.get("status"))
+        state = STATES.get(word.lower(), State.RUNNING)
         errors = [event["message"] for event in events if "error" in event["level"]]
         metrics = {
             name: job[key]

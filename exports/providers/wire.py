@@ -3,12 +3,13 @@
 https://github.com/openai/openai-python#handling-errors
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from django.conf import settings
 
 from exports.errors import ProviderBusy, ProviderDown, ProviderRefused, ProviderTimeout
@@ -17,9 +18,11 @@ from .base import Connection
 from .reaching import check_resolved
 
 if TYPE_CHECKING:
-    from openai import OpenAI
+    from openai import APIStatusError, OpenAI
 
 # The client takes a second to load: only a process that speaks to a provider pays for it.
+
+log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 10.0
 UPLOAD_SECONDS = 600.0
@@ -36,6 +39,16 @@ def talking(to: str, connection: Connection) -> "Iterator[OpenAI]":
         check_resolved(connection.base_url)
     with translated(to, connection), client_of(connection) as client:
         yield client
+
+
+def half_told(what: str, finetune: int, to: str, connection: Connection, read: Callable[[], Any]) -> Any:
+    """What `read` gives; None where the provider does not say it: how a job stands is known without its `what`."""
+    try:
+        with translated(to, connection):
+            return read()
+    except (ProviderDown, ProviderRefused) as fact:
+        log.info("finetune_half_told", finetune=finetune, missing=what, said=fact.message)
+        return None
 
 
 def client_of(connection: Connection) -> "OpenAI":
@@ -80,7 +93,7 @@ def translated(to: str, connection: Connection) -> Iterator[None]:
 
 def _refusal(to, error, connection):
     """The fact behind an HTTP status of 300 or more."""
-    status, text = error.status_code, _hidden(text_of(error.body) or "no reason given", connection)
+    status, text = error.status_code, said_by(error, connection)
     details = {"status": status, "code": code_of(error.body), "request_id": error.request_id}
     if (wait := _seconds(error.response.headers.get("Retry-After"))) is not None:
         details["retry_after"] = wait
@@ -92,6 +105,11 @@ def _refusal(to, error, connection):
     if status >= 500 or status == 425:
         return ProviderDown(message, **details)
     return ProviderRefused(message, **details)
+
+
+def said_by(error: "APIStatusError", connection: Connection) -> str:
+    """The provider's own words in a refusal, without the key."""
+    return _hidden(text_of(error.body) or "no reason given", connection)
 
 
 def _seconds(told: str | None) -> float | None:

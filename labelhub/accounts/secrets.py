@@ -3,8 +3,10 @@
 import base64
 import hashlib
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
+
+__all__ = ["InvalidToken", "decrypt", "encrypt"]
 
 
 def _fernet():
@@ -17,5 +19,5 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """The text behind a Fernet token; cryptography.fernet.InvalidToken where SECRETS_KEY is not the one that made it."""
+    """The text behind a Fernet token; InvalidToken where SECRETS_KEY is not the one that made it."""
     return _fernet().decrypt(token.encode()).decode()

@@ -23,12 +23,17 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, live_server, tmp_path):
+def complaints():
+    """What the browser complains of; a test takes out what it meant to happen."""
+    return []
+
+
+@pytest.fixture
+def page(browser, live_server, tmp_path, complaints):
     """A page at the live server; the test fails if it broke the content security policy, or asked anyone else."""
     context = browser.new_context(base_url=live_server.url, accept_downloads=True)
     context.set_default_timeout(10_000)
     shown = context.new_page()
-    complaints: list[str] = []
     shown.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     shown.on("pageerror", lambda error: complaints.append(str(error)))
     shown.on(

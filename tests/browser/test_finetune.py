@@ -27,7 +27,7 @@ def picture(page, name):
         page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
 
-def test_its_page_moves_by_itself_says_when_the_provider_is_down_and_offers_to_try_again(page, settings):
+def test_its_page_moves_by_itself_says_when_the_provider_is_down_and_offers_to_try_again(page, settings, complaints):
     settings.JOB_LEASE_SECONDS = 600
     with Shop() as shop:
         settings.FINETUNE_PROVIDERS = {"openai": shop.settings(model="gpt-4.1-mini")}
@@ -40,8 +40,13 @@ def test_its_page_moves_by_itself_says_when_the_provider_is_down_and_offers_to_t
         page.get_by_role("button", name="Start").click()
         page.get_by_text("None yet.").wait_for()
 
+        # A server that is being restarted says so once; the page goes on asking.
+        with page.expect_response(lambda answer: answer.status == 503):
+            page.route("**/state/**", lambda route: route.fulfill(status=503), times=1)
         look_again()
         page.get_by_text("Created fine-tuning job").wait_for()
+        assert ["503" in complaint for complaint in complaints] == [True]
+        complaints.clear()
         for step in range(1, 9):
             shop.train(shop.only_job(), 10 * step, 100, loss=2.4 / step, valid_loss=2.9 / (step + 0.3))
         look_again()

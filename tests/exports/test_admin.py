@@ -14,6 +14,7 @@ from exports import retention
 from exports.models import Batch, FineTune, ModelTag, ModelVersion
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
+from labelhub.jobs.models import Job
 from labelhub.jobs.worker import work
 from samples.models import Membership, Sample
 from tests.factories import make_batch, make_member, make_project, make_sample, make_samples, make_superuser
@@ -411,3 +412,30 @@ def test_a_form_that_asks_for_impossible_files_says_so(client, fields, why):
     answer = client.post(reverse("export_project", args=[project.name]), export_form(**fields))
     assert why in text_of(answer)
     assert not Batch.objects.exists()
+
+
+# Fine-tunes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("who", [Role.REVIEWER, Role.ANNOTATOR, Role.VIEWER, Role.BUYER, None])
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED"])
+def test_the_pages_and_buttons_of_a_fine_tune_are_for_managers_alone(client, who, status):
+    project = make_project()
+    batch = make_batch(project)
+    finetune = FineTune.objects.create(batch=batch, status=status)
+    page = f"/admin/exports/finetune/{finetune.pk}"
+    asked = [("get", f"{page}/change/"), ("get", f"{page}/state/"), ("get", f"{page}/state/?parts")]
+    asked += [("post", f"{page}/change/"), ("get", reverse("finetune", args=[batch.pk]))]
+    asked += [("post", reverse("finetune", args=[batch.pk]))]
+    for button in ("refresh", "clone", "retry", "cancel"):
+        asked += [("get", f"{page}/{button}/"), ("post", f"{page}/{button}/")]
+    client.force_login(make_member(project if who else make_project(), who or Role.MANAGER))
+    before = FineTune.objects.values().get()
+    for method, address in asked:
+        answer = getattr(client, method)(address, {"provider": "local", "_form_submitted": "True"})
+        assert answer.status_code in (403, 404), (method, address)
+    assert FineTune.objects.values().get() == before
+    assert not Job.objects.exists() and not AuditEntry.objects.filter(subject="finetune").exists()
+    client.force_login(make_member(project, Role.MANAGER))
+    assert client.get(f"{page}/state/").json()["status"] == status

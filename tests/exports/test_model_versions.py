@@ -4,15 +4,22 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from exports import comparing
+from exports import batching, comparing
 from exports.errors import Unsuitable
 from exports.finetuning import submit
 from exports.models import FineTune, ModelTag, ModelVersion
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
 from labelhub.jobs import worker
-from samples.models import Sample
-from tests.factories import make_annotation, make_batch, make_member, make_project
+from samples.models import Sample, Task
+from tests.factories import (
+    make_annotation,
+    make_batch,
+    make_member,
+    make_project,
+    make_settled_task,
+    make_superuser,
+)
 
 from .training import batch_of, opinions, project_of
 
@@ -84,6 +91,19 @@ def test_a_model_names_the_batch_the_samples_and_the_answers_it_is_made_of(clien
     client.force_login(batch.created_by)
     told = client.get(page_of(version)).content.decode()
     assert f"batch {batch.short_id}" in told and "6 annotations by 6 people" in told and batch.sha256 in told
+
+
+def test_a_model_of_tasks_as_they_stand_names_their_answers_too():
+    project = make_project()
+    tasks = [make_settled_task(project) for _ in range(4)]
+    for task in [*tasks, tasks[0]]:  # the first has two answers, the last is not in the batch
+        make_annotation(task)
+    batch = batching.gather_tasks(
+        Task.objects.filter(pk__in=[task.pk for task in tasks[:3]]), by=make_superuser(), format="jsonl"
+    )
+    finetune = FineTune.objects.create(batch=batch)
+    found = comparing.lineage(ModelVersion.objects.create(project=project, version=1, finetune=finetune))
+    assert (found["samples"], found["annotations"], found["annotators"]) == (3, 4, 4)
 
 
 def test_two_models_are_judged_by_the_same_texts(client):

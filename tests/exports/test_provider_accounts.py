@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exports.errors import UnsafeAddress, Unsuitable
-from exports.finetuning import send, submit
+from exports.errors import UnreadableKey, UnsafeAddress, Unsuitable
+from exports.finetuning import refresh, refresh_all, send, submit
 from exports.models import FineTune, ProviderAccount
 from exports.provider_accounts import account_for, change_account, close_account, create_account
 from exports.providers import reaching
@@ -13,7 +13,7 @@ from exports.providers.reaching import check_address, check_resolved
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
 from samples.errors import NotAllowed
-from tests.factories import make_member, make_project, make_superuser
+from tests.factories import make_batch, make_member, make_project, make_superuser
 from tests.providers.shop import KEY, Shop
 
 from .training import batch_of, opinions
@@ -110,6 +110,26 @@ def test_another_address_wants_the_key_again():
 
 
 @pytest.mark.django_db
+def test_an_address_is_not_changed_while_a_fine_tune_is_under_way_there(client):
+    """Its job would be looked for at the other address, and not found there: the fine-tune would fail, the job go on."""
+    account = make_account(key="sk-secret-key", base_url="https://one.example.org/v1")
+    finetune = FineTune.objects.create(batch=make_batch(), provider="openai", account=account, status="RUNNING")
+    other = {"key": "sk-other-key", "base_url": "https://two.example.org/v1"}
+    with pytest.raises(Unsuitable, match="1 fine-tune under way at https://one.example.org/v1"):
+        change_account(account, by=account.created_by, **other)
+    client.force_login(account.created_by)
+    page = f"/admin/exports/provideraccount/{account.pk}/change/"
+    assert "under way at https://one.example.org/v1" in client.post(page, other | {"model": ""}).content.decode()
+    account.refresh_from_db()
+    assert (account.key, account.base_url) == ("sk-secret-key", "https://one.example.org/v1")
+    change_account(account, by=account.created_by, key="sk-other-key", model="gpt-x")  # where it is, all the same
+    FineTune.objects.filter(pk=finetune.pk).update(status="FAILED")
+    assert client.post(page, other | {"model": ""}).status_code == 302
+    account.refresh_from_db()
+    assert account.base_url == "https://two.example.org/v1"
+
+
+@pytest.mark.django_db
 def test_a_manager_makes_accounts_of_his_project_alone():
     project, other = make_project(), make_project()
     manager = make_member(project, Role.MANAGER)
@@ -168,10 +188,44 @@ def test_a_fine_tune_goes_through_the_account_and_keeps_to_it(settings):
         settings.PROVIDER_HOSTS = []  # the address is looked at again each time it is called
         finetune.refresh_from_db()
         with pytest.raises(UnsafeAddress):
-            from exports.finetuning import refresh
-
             refresh(finetune)
         assert FineTune.objects.get().trouble
+
+
+@pytest.mark.django_db
+def test_a_key_that_cannot_be_read_any_more_keeps_nobody_else_waiting(settings, client):
+    """SECRETS_KEY was changed, and one account not given its key anew."""
+    settings.FINETUNE_PROVIDERS = {}
+    with Shop() as shop:
+        settings.PROVIDER_HOSTS = [f"127.0.0.1:{shop.port}"]
+        boss, finetunes = make_superuser(), []
+        for number in range(2):
+            batch = batch_of(opinions(20 + number), format="openai", ratios=None, by=boss)
+            more = {"key": KEY, "base_url": shop.base_url, "model": "m"}
+            make_account(batch.project, f"account {number}", **more)
+            finetunes.append(send(submit(batch, by=boss, provider="openai")))
+        for job in shop.jobs.values():
+            shop.succeed(job)
+        first, second = sorted(
+            finetunes, key=lambda finetune: finetune.pk, reverse=True
+        )  # as refresh_all comes to them
+        made_before = settings.SECRETS_KEY
+        settings.SECRETS_KEY = "another"
+        encrypted = make_account(name="other").encrypted_key
+        settings.SECRETS_KEY = made_before
+        ProviderAccount.objects.filter(pk=first.account_id).update(encrypted_key=encrypted)
+        assert refresh_all() == 1
+        first.refresh_from_db()
+        second.refresh_from_db()
+        assert (first.status, second.status) == ("RUNNING", "SUCCESS")
+        assert first.trouble == f"the key of “{first.account}” cannot be read: give it again"
+        with pytest.raises(UnreadableKey):
+            refresh(first)
+        client.force_login(boss)
+        told = client.get(f"/admin/exports/finetune/{first.pk}/refresh/", follow=True)
+        assert told.status_code == 200 and "cannot be read: give it again" in told.content.decode()
+        change_account(first.account, by=boss, key=KEY)
+        assert refresh_all() == 1
 
 
 # In the admin ---------------------------------------------------------------------------------------------------------

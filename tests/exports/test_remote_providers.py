@@ -4,9 +4,13 @@ The provider is a small server of ours that behaves as documented; it is spoken 
 """
 
 import json
+import logging
 import threading
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from io import StringIO
+from itertools import count
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -26,6 +30,7 @@ from exports.models import FineTune, ModelVersion
 from labelhub.accounts.models import AuditEntry
 from labelhub.jobs import queue, worker
 from labelhub.jobs.models import Job
+from labelhub.logging import formatter
 from tests.factories import make_superuser
 from tests.providers.shop import KEY, Refusal, Shop, closed_port
 
@@ -60,6 +65,20 @@ def batch(db):
 @pytest.fixture
 def boss(batch):
     return batch.created_by
+
+
+@pytest.fixture
+def logged():
+    """Everything that is logged, the client's own words as well, as the hub writes it."""
+    stream, root = StringIO(), logging.getLogger()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(as_json=True))
+    root.addHandler(handler)
+    before = root.level
+    root.setLevel(logging.DEBUG)
+    yield stream.getvalue
+    root.setLevel(before)
+    root.removeHandler(handler)
 
 
 def step(finetune):
@@ -324,6 +343,113 @@ def test_two_who_press_send_at_the_same_moment_begin_one_job(shop, batch, boss):
     assert len(shop.jobs) == len(shop.calls(CREATE["openai"])) == 1
 
 
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Lets something happen between two steps of a run: once, after the provider has been asked that."""
+
+    def put(shop, verb, happen):
+        provider = providers.get(shop.dialect)
+        real, waiting = getattr(provider, verb), [happen]
+
+        def ask(*arguments):
+            answer = real(*arguments)
+            if waiting:
+                waiting.pop()()
+            return answer
+
+        monkeypatch.setattr(provider, verb, ask)
+
+    return put
+
+
+def another_run(finetune):
+    """What a second worker does that holds the job, the first having lost it without noticing."""
+    with suppress(worker.Again):
+        finetuning.run(FineTune.objects.get(pk=finetune.pk), lambda *_: None)
+
+
+def test_a_run_that_was_overtaken_does_not_begin_a_second_job(shop, batch, boss, meanwhile):
+    shop.fail(CREATE[shop.dialect], 500, times=2)
+    finetune = step(submit(batch, by=boss, provider=shop.dialect))
+    meanwhile(shop, "find", lambda: another_run(finetune))  # it asks anew, and its answer is lost
+    step(finetune)
+    assert len(shop.calls(CREATE[shop.dialect])) == 2
+    assert (finetune.status, finetune.job.state) == (Status.SUBMITTING, Job.State.QUEUED)
+    step(finetune)
+    assert (finetune.status, len(shop.jobs)) == (Status.RUNNING, 1)
+
+
+def test_a_run_that_was_overtaken_does_not_cancel_what_the_other_began(shop, batch, boss, meanwhile):
+    shop.fail(CREATE[shop.dialect], 500)
+    finetune = step(submit(batch, by=boss, provider=shop.dialect))
+    meanwhile(shop, "find", lambda: another_run(finetune))
+    step(finetune)
+    assert (finetune.status, finetune.provider_job_id) == (Status.RUNNING, shop.only_job()["id"])
+    assert [action for action, _, _ in trail(finetune)] == ["submit", "start"]
+
+
+def test_a_cancel_that_comes_after_the_other_run_has_asked_finds_its_job_to_stop(shop, batch, boss, meanwhile):
+    shop.fail(CREATE[shop.dialect], 500)
+    shop.fail(CREATE[shop.dialect], 500, done=True)
+    finetune = step(submit(batch, by=boss, provider=shop.dialect))
+
+    def other_run_asks_and_somebody_cancels():
+        another_run(finetune)
+        cancel(FineTune.objects.get(), by=boss)
+
+    meanwhile(shop, "find", other_run_asks_and_somebody_cancels)
+    step(finetune)
+    assert finetune.status == Status.SUBMITTING  # the job is there, and nobody knows yet
+    step(finetune)
+    assert shop.only_job()["status"] in ("cancelled", "cancel_requested")
+
+
+def test_a_no_that_comes_late_does_not_undo_what_another_run_has_asked_for(shop, batch, boss, monkeypatch):
+    provider = providers.get(shop.dialect)
+    create, runs = provider.create, []
+
+    def create_slowly(finetune):
+        runs.append(finetune)
+        if len(runs) == 1:
+            another_run(finetune)
+            shop.fail(CREATE[shop.dialect], 400)
+        return create(finetune)
+
+    monkeypatch.setattr(provider, "create", create_slowly)
+    shop.fail(CREATE[shop.dialect], 500, done=True)
+    finetune = submit(batch, by=boss, provider=shop.dialect)
+    step(finetune)
+    assert (finetune.status, finetune.asked_at is None, len(shop.jobs)) == (Status.SUBMITTING, False, 1)
+    step(finetune)
+    assert (finetune.status, finetune.provider_job_id) == (Status.RUNNING, shop.only_job()["id"])
+
+
+@pytest.mark.django_db(transaction=True)
+@only("openai")
+def test_two_who_ask_at_the_same_moment_put_one_job_in_the_queue(shop, batch, boss):
+    from django.db import connection, connections
+
+    if connection.vendor == "sqlite":
+        pytest.skip("threads do not share a database in memory")
+    finetune = sent(shop, batch, boss)
+    finetune.job.delete()
+    ready = threading.Barrier(6)
+
+    def ask():
+        try:
+            ready.wait()
+            refresh(FineTune.objects.get(pk=finetune.pk))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Job.objects.filter(kind="exports.finetune").count() == 1
+
+
 # Sent at once ---------------------------------------------------------------------------------------------------------
 
 
@@ -387,6 +513,27 @@ def test_a_status_that_nobody_knows_is_on_its_way(shop, batch, boss, word):
     assert finetune.provider_status == str(word or "")
 
 
+@pytest.mark.parametrize("word", ["Succeeded", "COMPLETED", "Failed", "ERROR", "Cancelled"])
+def test_a_status_is_understood_in_whatever_case_it_is_written(shop, batch, boss, word):
+    if shop.dialect == "together":
+        word = {"Succeeded": "Completed", "Failed": "User_Error"}.get(word, word)
+    finetune = sent(shop, batch, boss)
+    shop.only_job()["status"] = word
+    step(finetune)
+    ended = {"s": Status.SUCCESS, "c": Status.SUCCESS, "f": Status.FAILED, "e": Status.FAILED, "u": Status.FAILED}
+    assert finetune.status == (Status.CANCELLED if word == "Cancelled" else ended[word[0].lower()])
+    assert finetune.provider_status == word
+
+
+def test_a_long_word_of_a_provider_is_cut(shop, batch, boss):
+    finetune = sent(shop, batch, boss)
+    shop.only_job()["status"] = "waiting_for_" + "x" * 100
+    for _ in range(2):
+        step(finetune)
+    assert finetune.provider_status == "waiting_for_" + "x" * 48
+    assert finetune.quiet_looks == 1  # the same word twice is no news
+
+
 def test_a_job_that_breaks_off_half_way_says_why(shop, batch, boss):
     finetune = sent(shop, batch, boss)
     shop.train(shop.only_job(), 10, 40, loss=9.0)
@@ -427,6 +574,71 @@ def test_thousands_of_events_are_read_once_and_the_newest_are_kept(shop, batch, 
     assert [event["at"] for event in finetune.events] == sorted(event["at"] for event in finetune.events)
 
 
+@only("openai", "glm")
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_server_that_lists_the_oldest_events_first_is_read_to_the_newest(shop, batch, boss, is_slow):
+    shop.oldest_first, shop.page = True, 20
+    if is_slow:
+        shop.clock = count(1_790_000_000).__next__
+    finetune = sent(shop, batch, boss)
+    for look in range(3):
+        for number in range(1 + 50 * look, 51 + 50 * look):
+            shop.train(shop.only_job(), number, 200, loss=1 / number)
+        if not is_slow:
+            shop.clock = partial(int, 1_800_000_000 + look)
+        step(finetune)
+        assert (len(finetune.events), finetune.progress) == (51 + 50 * look, 25 * (look + 1))
+        assert [event["step"] for event in finetune.events if "step" in event] == list(range(1, 51 + 50 * look))
+    before = len(shop.requests)
+    step(finetune)
+    assert len(shop.requests) - before == 3  # the job, the first page, and what comes after the last that is known
+
+
+@only("openai", "glm")
+def test_the_newest_events_are_read_of_a_long_list_that_begins_with_the_oldest(shop, batch, boss):
+    shop.oldest_first = True
+    shop.clock = count(1_790_000_000).__next__
+    finetune = sent(shop, batch, boss)
+    for number in range(1, 1151):
+        shop.train(shop.only_job(), number, 2000, loss=1.0)
+    for _ in range(2):
+        step(finetune)
+    assert (len(finetune.events), finetune.events[-1]["step"]) == (1000, 1150)
+    shop.train(shop.only_job(), 1151, 2000, loss=1.0)
+    assert step(finetune).events[-1]["step"] == 1151
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_events_without_a_name_are_told_apart_by_their_steps(shop, batch, boss, oldest_first):
+    shop.names_events, shop.oldest_first, shop.page = False, oldest_first, 3
+    shop.clock = lambda: 1_790_000_000
+    finetune = sent(shop, batch, boss)
+    for number in (1, 2):
+        shop.tell(shop.only_job(), "training", step=number, total_steps=40)
+        step(finetune)
+    assert [event.get("step") for event in finetune.events] == [None, 1, 2]
+    shop.tell(shop.only_job(), "training", step=3, total_steps=40)  # now there is more than a page
+    step(finetune)
+    assert (finetune.status, finetune.trouble) == (Status.RUNNING, "")
+    assert len({event["id"] for event in finetune.events}) == len(finetune.events)
+
+
+@pytest.mark.parametrize(
+    ("message", "data", "progress"),
+    [
+        ("Step 10/40: loss=1", {"step": 10}, 25),
+        ("Step 10/40: loss=1", {}, 25),
+        ("Step 10/40: loss=1", {"step": 10, "total_steps": 20}, 50),
+        ("Step 10/40: loss=1", {"step": 3}, 0),  # of something else
+        ("half way", {"step": 10}, 0),
+    ],
+)
+def test_how_far_it_is_is_taken_from_the_figures_and_else_from_the_words(shop, batch, boss, message, data, progress):
+    finetune = sent(shop, batch, boss)
+    shop.tell(shop.only_job(), message, **data)
+    assert step(finetune).progress == progress
+
+
 @only("openai")
 def test_a_server_without_events_and_checkpoints_will_do(shop, batch, boss):
     def nothing_there(rows, query):
@@ -436,6 +648,35 @@ def test_a_server_without_events_and_checkpoints_will_do(shop, batch, boss):
     finetune = sent(shop, batch, boss)
     shop.succeed(shop.only_job())
     assert (step(finetune).status, finetune.events) == (Status.SUCCESS, [])
+
+
+@pytest.mark.parametrize("what", ["events", "checkpoints"])
+@pytest.mark.parametrize(
+    "fault", [{"status": 403}, {"status": 429}, {"status": 503}, {"status": 200, "body": "<html>log in</html>"}]
+)
+def test_a_job_that_has_succeeded_is_a_model_whatever_else_is_not_told(shop, batch, boss, logged, what, fault):
+    finetune = sent(shop, batch, boss)
+    shop.train(shop.only_job(), 10, 40, loss=1.0)
+    step(finetune)
+    shop.succeed(shop.only_job())
+    shop.fail(f"{JOB[shop.dialect]}{shop.only_job()['id']}/{what}", times=50, **fault)
+    step(finetune)
+    assert (finetune.status, finetune.trouble, finetune.metrics["trained_tokens"]) == (Status.SUCCESS, "", 1200)
+    assert finetune.metrics["last_loss"] == 1.0
+    if what == "events" and fault["status"] != 200:
+        assert "finetune_half_told" in logged()
+
+
+@only("openai")
+def test_checkpoints_without_a_step_are_kept_too(shop, batch, boss, monkeypatch):
+    from tests.providers import shop as shops
+
+    finetune = sent(shop, batch, boss)
+    shop.succeed(shop.only_job())
+    whole = shops.checkpoint
+    monkeypatch.setattr(shops, "checkpoint", lambda job, step: whole(job, step) | {"step_number": None, "metrics": {}})
+    step(finetune)
+    assert (finetune.status, len(finetune.metrics["checkpoints"])) == (Status.SUCCESS, 2)
 
 
 @only("glm")
@@ -457,6 +698,19 @@ def test_refresh_asks_the_provider_live(shop, batch, boss):
     assert refresh(finetune).status == Status.SUCCESS
     assert step(finetune).job.state == Job.State.DONE  # the worker comes too late, and makes no second version
     assert ModelVersion.objects.count() == 1
+
+
+def test_an_answer_that_arrives_late_sets_nothing_back(shop, batch, boss, meanwhile):
+    finetune = sent(shop, batch, boss)
+    shop.train(shop.only_job(), 10, 40, loss=1.0)
+
+    def somebody_is_told_more():
+        shop.train(shop.only_job(), 30, 40, loss=0.5)
+        assert refresh(FineTune.objects.get()).progress == 75
+
+    meanwhile(shop, "ask", somebody_is_told_more)
+    refresh(finetune)
+    assert (finetune.progress, [event["step"] for event in finetune.events if "step" in event]) == (75, [10, 30])
 
 
 @pytest.mark.parametrize(
@@ -516,7 +770,9 @@ def test_an_upload_that_fails_is_tried_again_before_it_is_given_up(shop, batch, 
     finetune = submit(batch, by=boss, provider=shop.dialect)
     for _ in range(2):
         assert step(finetune).status == Status.SUBMITTING
-    assert step(finetune).status == Status.RUNNING
+        assert "answered 500" in finetune.trouble
+        assert refresh(finetune).trouble  # it cannot be asked yet
+    assert (step(finetune).status, finetune.trouble, finetune.quiet_looks) == (Status.RUNNING, "", 0)
 
 
 def test_refresh_finetunes_goes_on_where_one_provider_is_down(shop, batch, boss):
@@ -554,17 +810,48 @@ def test_one_that_has_ended_over_there_is_not_cancelled(shop, batch, boss):
     assert finetune.status == Status.SUCCESS
 
 
+def cancels(shop):
+    return [request for request, _ in shop.requests if request.startswith("POST") and request.endswith("/cancel")]
+
+
 def test_a_provider_that_does_not_hear_is_told_again(shop, batch, boss):
     finetune = sent(shop, batch, boss)
+    before = shop.only_job()["status"]
     shop.fail("POST", 503, times=2)
     with pytest.raises(ProviderDown):
         cancel(finetune, by=boss)
-    finetune.refresh_from_db()
-    assert (finetune.status, shop.only_job()["status"]) == (Status.RUNNING, shop.only_job()["status"])
-    step(finetune)
-    assert "503" in FineTune.objects.get().trouble or finetune.is_under_way
-    step(finetune)
+    for told in (1, 2):
+        finetune.refresh_from_db()
+        assert (finetune.status, shop.only_job()["status"], len(cancels(shop))) == (Status.RUNNING, before, told)
+        assert "answered 503" in finetune.trouble
+        step(finetune)
+    assert len(cancels(shop)) == 3
     assert shop.only_job()["status"] in ("cancelled", "cancel_requested")
+    assert finetune.trouble == ""
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_one_that_may_not_be_stopped_is_followed_to_its_end(shop, batch, boss, status):
+    finetune = sent(shop, batch, boss)
+    shop.fail(f"POST {JOB[shop.dialect].removeprefix('GET ')}", status, times=9)
+    with pytest.raises(ProviderRefused, match=f"answered {status}"):
+        cancel(finetune, by=boss)
+    shop.train(shop.only_job(), 10, 40, loss=1.0)
+    step(finetune)
+    assert (finetune.status, finetune.progress) == (Status.RUNNING, 25)
+    assert f"answered {status}" in finetune.trouble
+    shop.succeed(shop.only_job())
+    step(finetune)
+    assert (finetune.status, finetune.trouble) == (Status.SUCCESS, "")
+    assert ModelVersion.objects.count() == 1
+
+
+def test_one_that_is_gone_over_there_when_it_is_to_be_stopped_has_failed(shop, batch, boss):
+    finetune = sent(shop, batch, boss)
+    shop.jobs.clear()
+    assert cancel(finetune, by=boss)
+    assert finetune.status == Status.FAILED
+    assert "does not know the job any more" in finetune.error
 
 
 def test_one_that_was_not_sent_yet_never_is(shop, batch, boss):
@@ -679,13 +966,26 @@ def test_only_what_failed_is_tried_again(shop, batch, boss):
         retry(finetune, by=make_superuser())
 
 
-def test_no_key_is_written_to_a_log(shop, batch, boss, capfd, settings):
-    shop.fail(CREATE[shop.dialect], 400, body={"error": {"message": f"your key {KEY} is bad"}})
+def test_no_key_is_written_to_a_log(shop, batch, boss, logged):
+    bad = {"error": {"message": f"your key {KEY} is bad"}}
+    shop.fail(CREATE[shop.dialect], 400, body=bad)
     finetune = step(submit(batch, by=boss, provider=shop.dialect))
-    written = capfd.readouterr()
-    assert KEY not in written.out + written.err + finetune.error + json.dumps(finetune.job.result)
-    assert "your key … is bad" in finetune.error
     assert finetuning.refresh(finetune).status == Status.FAILED
+    assert "your key … is bad" in finetune.error
+    shop.faults.clear()
+
+    finetune = step(retry(finetune, by=boss))
+    for request, status in [("GET", 401), ("GET", 503), ("POST", 400), ("POST", 403)]:
+        shop.fail(f"{request} {JOB[shop.dialect].removeprefix('GET ')}", status, body=bad)
+        with suppress(ProviderDown, ProviderRefused):
+            (refresh if request == "GET" else partial(cancel, by=boss))(finetune)
+        shop.only_job()["status"] = "running"
+    step(finetune)
+    written = logged()
+    assert "your key … is bad" in written
+    assert "finetune_cancel_refused" in written
+    row = FineTune.objects.filter(pk=finetune.pk).values().get()
+    assert KEY not in written + str(row) + json.dumps(finetune.job.result)
 
 
 # Commands -------------------------------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ class Shop:
         self.events: dict[str, list[dict[str, Any]]] = {}
         self.requests: list[tuple[str, Any]] = []
         self.faults: list[Fault] = []
+        self.clock: Callable[[], float] = time.time
+        self.oldest_first, self.names_events = False, True  # how it lists the events of a job
         self.says: Callable[[str], str] = lambda text: "Good"  # what a trained model answers to the user's turn
         self.likely = 0.9
         self.minds: set[str] = set()  # parameters of a chat that it refuses
@@ -95,7 +97,7 @@ class Shop:
     def tell(self, job, message, *, level="info", **data):
         """Something happens to a job: an event in the words of the dialect."""
         with self.lock:
-            number, now = next(self.numbers), time.time()
+            number, now = next(self.numbers), self.clock()
             event = {"created_at": int(now), "level": level, "message": message}
             if self.dialect == "together":
                 stamp = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
@@ -272,7 +274,9 @@ class Shop:
             case []:
                 return job
             case ["events"]:
-                events = self.events[job["id"]]
+                events = self.events[job["id"]][:: -1 if self.oldest_first else 1]
+                if not self.names_events:
+                    events = [{name: value for name, value in event.items() if name != "id"} for event in events]
                 return {"data": events} if self.dialect == "together" else self.paged(events, query)
             case ["checkpoints"] if self.dialect == "openai":
                 done = job["status"] == "succeeded"
@@ -281,7 +285,9 @@ class Shop:
 
     def paged(self, rows, query):
         after, limit = query.get("after", [None])[0], min(int(query.get("limit", ["20"])[0]), self.page)
-        start = next((place + 1 for place, row in enumerate(rows) if row["id"] == after), 0)
+        start = next((place + 1 for place, row in enumerate(rows) if row.get("id") == after), 0) if after else 0
+        if after and not start:
+            raise Refusal(400, f"No such object: {after}", param="after")
         shown = rows[start : start + limit]
         return {"object": "list", "data": shown, "has_more": start + limit < len(rows)}
 

@@ -28,6 +28,7 @@ CODES: Codes = {
     errors.ProviderTimeout: (504, "PROVIDER_TIMEOUT"),
     errors.ProviderBusy: (503, "PROVIDER_BUSY"),
     errors.UnsafeAddress: (502, "PROVIDER_REFUSED"),
+    errors.UnreadableKey: (502, "PROVIDER_REFUSED"),
     errors.UnknownProvider: (500, "PROVIDER_UNKNOWN"),
     NotAllowed: (403, "FORBIDDEN"),
 }

@@ -151,7 +151,7 @@ def status_of(batch: Batch, finetune: FineTune | None) -> dict[str, Any]:
         "glmJobId": finetune and job_id(finetune),
         "finetuneStatus": FINETUNE_STATUS[finetune.status] if finetune else Status.NOT_STARTED,
         "progress": finetune.progress if finetune else 0,
-        "errorMessage": (finetune.error or None) if finetune else None,
+        "errorMessage": (finetune.error or finetune.trouble or None) if finetune else None,
     }
 
 

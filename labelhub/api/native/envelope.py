@@ -43,6 +43,7 @@ CODES: Codes = {
     export_errors.AlreadyExported: 409,
     export_errors.AlreadyStarted: 409,
     export_errors.ProviderRefused: 502,
+    export_errors.UnreadableKey: 502,
     export_errors.ProviderDown: 502,
     export_errors.ProviderTimeout: 504,
     export_errors.ProviderBusy: 503,

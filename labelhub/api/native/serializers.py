@@ -532,20 +532,28 @@ class FineTuneRow(Row):
     hyperparameters = Anything()
     metrics = Anything()
     events = Anything()
+    account = serializers.CharField(
+        source="account.name", allow_null=True, default=None, help_text="Through which account; null: the settings'."
+    )
+    model_version = serializers.IntegerField(
+        source="model_version.pk", allow_null=True, default=None, help_text="The model it left, as /models calls it."
+    )
     job = serializers.IntegerField(source="job_id", allow_null=True)
     created_by = person("created_by")
 
     class Meta:
         model = FineTune
         fields = [
-            "id", "batch", "project", "provider", "model", "hyperparameters", "provider_job_id", "status", "progress",
-            "error", "metrics", "events", "job", "created_by", "created_at", "started_at", "finished_at",
+            "id", "batch", "project", "provider", "account", "model", "hyperparameters", "provider_job_id",
+            "provider_status", "status", "progress", "error", "trouble", "metrics", "events", "model_version", "job",
+            "created_by", "created_at", "started_at", "heard_at", "finished_at",
         ]  # fmt: skip
 
 
 class NewFineTune(Form):
     batch = serializers.UUIDField()
     provider = Word(providers.choices, default="local")
+    account = Text(required=False, help_text="The provider account by its name, where there are several.")
     model = Text(max_length=200, allow_blank=True, default="")
     hyperparameters = Object(required=False, default=dict)
     again = Flag(default=False, help_text="Train once more, though this batch was trained on before.")

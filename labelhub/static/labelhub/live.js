@@ -13,6 +13,7 @@
       let job;
       try {
         const answer = await fetch(element.dataset.live || element.dataset.poll, { headers: { Accept: "application/json" } });
+        if (answer.status >= 500) continue; // it is being restarted, or has too much to do
         if (!answer.ok) return;
         job = await answer.json();
       } catch {

@@ -7,7 +7,9 @@ from uuid import uuid4
 import pytest
 
 from exports import batching, retention
+from exports.finetuning import refresh_all, send
 from exports.models import Batch, FineTune, KeptSplit, ModelTag, ModelVersion
+from exports.provider_accounts import create_account
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
 from labelhub.jobs import queue
@@ -15,7 +17,16 @@ from labelhub.jobs.models import Job
 from labelhub.jobs.worker import bring_to_end
 from tests.exports.test_since import an_hour_ago
 from tests.exports.training import batch_of, opinions
-from tests.factories import make_batch, make_member, make_project, make_sample, make_samples, make_task
+from tests.factories import (
+    make_batch,
+    make_member,
+    make_project,
+    make_sample,
+    make_samples,
+    make_superuser,
+    make_task,
+)
+from tests.providers.shop import KEY, Shop
 
 from .conftest import Caller, refused
 
@@ -360,6 +371,40 @@ def test_a_fine_tune_that_cannot_be_is_refused(boss, change, code):
     batch = batch_of(opinions(), by=boss.user)
     assert refused(boss.post("finetunes", {"batch": str(batch.uuid)} | change), 400, code)
     assert not FineTune.objects.exists()
+
+
+def test_a_fine_tune_goes_through_the_account_that_is_named_and_tells_how_it_goes(boss, settings):
+    with Shop() as shop:
+        settings.PROVIDER_HOSTS = [f"127.0.0.1:{shop.port}"]
+        batch = batch_of(opinions(20), format="openai", ratios=None, by=boss.user)
+        more = {"provider": "openai", "key": KEY, "base_url": shop.base_url, "model": "m", "by": boss.user}
+        for name in ("ours", "theirs"):
+            create_account(name=name, project=batch.project, **more)
+        create_account(name="strange", project=make_project(), **more)
+        asked = {"batch": str(batch.uuid), "provider": "openai"}
+        assert refused(boss.post("finetunes", asked), 400, "unsuitable")  # which of the two?
+        for name in ("strange", "none"):
+            assert refused(boss.post("finetunes", asked | {"account": name}), 404, "not_found")
+        told = boss.post("finetunes", asked | {"account": "theirs"}, 202).json()
+        assert (told["account"], told["trouble"], told["heard_at"], told["model_version"]) == ("theirs", "", None, None)
+        finetune = send(FineTune.objects.get())
+        shop.fail("GET /fine_tuning/jobs", 503)
+        assert refresh_all() == 0
+        told = boss.get(f"finetunes/{told['id']}").json()
+        assert "answered 503" in told["trouble"] and told["provider_status"] == "validating_files"
+        shop.succeed(shop.only_job())
+        told = boss.post(f"finetunes/{told['id']}/refresh", expect=200).json()
+        assert (told["status"], told["provider_status"], told["trouble"]) == ("SUCCESS", "succeeded", "")
+        assert told["heard_at"] and told["model_version"] == finetune.model_version.pk
+        assert boss.get(f"models/{told['model_version']}").json()["finetune"] == told["id"]
+
+
+def test_who_may_not_fine_tune_is_not_told_which_accounts_there_are(project):
+    create_account(name="ours", provider="openai", key="k", project=project, by=make_superuser())
+    buyer = Caller(make_member(project, Role.BUYER))
+    for name in ("ours", "none"):
+        asked = {"batch": str(make_batch(project).uuid), "provider": "openai", "account": name}
+        assert refused(buyer.post("finetunes", asked), 403, "not_allowed")
 
 
 def test_fine_tunes_need_a_file_and_the_power(manager, viewer, project):

@@ -338,6 +338,13 @@ def test_the_status_is_what_the_provider_says_now(admin, chats, shop):
     assert (told["finetuneStatus"], told["progress"], told["errorMessage"]) == ("SUCCESS", 100, None)
 
 
+def test_why_the_provider_has_not_begun_yet_is_told(admin, chats, shop):
+    shop.fail("POST /fine_tuning/jobs", 503, done=True)
+    assert admin.post(path(chats, "finetune")).code == "PROVIDER_DOWN"
+    told = admin.get(path(chats, "status")).data
+    assert (told["finetuneStatus"], "answered 503" in told["errorMessage"]) == ("RUNNING", True)
+
+
 def test_a_provider_that_does_not_answer_is_no_status(admin, chats, shop, settings):
     admin.post(path(chats, "finetune"))
     shop.fail("GET /fine_tuning/jobs", 500, times=20)

@@ -5,8 +5,16 @@ from datetime import UTC, datetime
 
 import pytest
 
+from exports.batching import gather_tasks
+from exports.finetuning import submit
 from exports.models import Batch, FineTune, ModelTag, ModelVersion
+from exports.versions import tag
+from labelhub.jobs.worker import bring_to_end
 from samples.models import Dataset, Label, Prediction, Project, Source, Task
+from tests.exports.training import opinions, project_of
+from tests.factories import make_superuser
+
+from .conftest import Speaker
 
 DATASET = {
     "created": "2018-10-15T15:48:49.603000Z",
@@ -167,6 +175,32 @@ def test_model_tags_are_shown_with_their_versions(example):
         {"name": "prod", "updated_at": "2021-11-16T12:31:00.123000Z", "version": 5},
         {"name": "staging", "updated_at": "2021-11-15T12:30:00.123000Z", "version": 7},
     ]
+
+
+def test_each_dataset_shows_the_tags_of_the_models_trained_on_it_and_those_of_the_whole_project(db, settings):
+    settings.JOB_LEASE_SECONDS = 600
+    boss = make_superuser()
+    project = project_of(opinions(40), by=boss)
+    for name in ("first", "second", None):
+        dataset = Dataset.objects.create(project=project, name=name) if name else None
+        batch = gather_tasks(
+            Task.objects.filter(project=project), by=boss, format="jsonl", dataset=dataset, ratios="0.8/0.1/0.1"
+        )
+        bring_to_end(batch.job)
+        finetune = submit(batch, by=boss)
+        assert bring_to_end(finetune.job).state == "DONE"
+        assert finetune.model_version.dataset == dataset
+        tag(finetune.model_version, f"of-{name or 'all'}", by=boss)
+    uipath = Speaker(boss)
+    shown = {
+        name: [tag["name"] for tag in uipath.get(f"/api/v1/datasets/{project.name}/{name}").model_tags]
+        for name in ("first/model-tags", "second/model-tags", "model-tags")
+    }
+    assert shown == {
+        "first/model-tags": ["of-all", "of-first"],
+        "second/model-tags": ["of-all", "of-second"],
+        "model-tags": ["of-all", "of-first", "of-second"],
+    }
 
 
 def test_the_export_is_the_seed_s_example_and_attachments(example):

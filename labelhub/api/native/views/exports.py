@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from exports import batching, finetuning, predicting, trusting, versions
 from exports.downloads import download
 from exports.errors import AlreadyExported, NotApproved, NotReady, UnknownTasks
-from exports.models import Batch, FineTune, ModelVersion
+from exports.models import Batch, FineTune, ModelVersion, ProviderAccount
 from labelhub.accounts.roles import Power
 from labelhub.api.native import filters, serializers
 from labelhub.api.native.envelope import ListRows, NativeViews, ShowRow
@@ -194,7 +194,7 @@ def listed(uids: list[str]) -> str:
 
 class FineTuneViews(ListRows, ShowRow, NativeViews):
     tag = "finetunes"
-    joined = FineTune.objects.select_related("batch__project", "job", "created_by")
+    joined = FineTune.objects.select_related("batch__project", "job", "created_by", "account", "model_version")
     serializer_class = serializers.FineTuneRow
     filterset_class = filters.FineTuneFilters
     lookup_field = "uuid"
@@ -211,6 +211,9 @@ class FineTuneViews(ListRows, ShowRow, NativeViews):
         asked = self.read(serializers.NewFineTune)
         batches = Batch.objects.visible_to(request.user).select_related("project")
         batch = self.lookup(batches, uuid=asked.pop("batch"))
+        if "account" in asked and batch.project is not None:
+            require(request.user, Power.FINETUNE, batch.project)
+            asked["account"] = self.lookup(ProviderAccount.objects.usable_for(batch.project), name=asked["account"])
         finetune = finetuning.submit(batch, by=request.user, **asked)
         return self.shown(finetune, 202, Location=reverse("finetunes-detail", args=[finetune.uuid]))
 
