@@ -217,7 +217,7 @@ def _begin(finetune, **more) -> bool:
 
 
 class _Noted:
-    """The job's progress, kept on the fine-tune as well."""
+    """The job's progress, kept on the fine-tune as well, with what has happened so far."""
 
     def __init__(self, finetune: FineTune, progress: Progress):
         self._row = FineTune.objects.filter(pk=finetune.pk, status=Status.RUNNING)
@@ -228,6 +228,9 @@ class _Noted:
         if time.monotonic() - self._noted >= NOTED_SECONDS:
             self._noted = time.monotonic()
             self._row.update(progress=100 * done // total)
+
+    def tell(self, events: list[dict[str, Any]]) -> None:
+        self._row.update(events=events)
 
 
 def _succeed(finetune: FineTune, trained: Trained) -> None:

@@ -1,11 +1,15 @@
 """What every test may ask for."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 # Before Django reads its settings: a data folder of the tests' own, never the developer's.
-os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="labelhub-tests-"))
+if "DATA_DIR" not in os.environ:
+    os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="labelhub-tests-")
+    atexit.register(shutil.rmtree, os.environ["DATA_DIR"], ignore_errors=True)
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright keeps an event loop in the test's thread
 
 import pytest

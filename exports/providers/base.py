@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, Any, ClassVar, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple, Protocol
 
 from django.conf import settings
 
@@ -82,11 +82,19 @@ class Provider:
         raise NotImplementedError
 
 
+class Followed(Protocol):
+    """What a run of training is followed by: its Progress, and what has happened so far, for people to see meanwhile."""
+
+    def __call__(self, done: int, total: int, message: str, /) -> None: ...
+
+    def tell(self, events: list[dict[str, Any]]) -> None: ...
+
+
 class Trainer(Provider):
     """A provider in this very process."""
 
-    def train(self, finetune, progress: Progress) -> Trained:
-        """Train on the batch's file and score on its test part; runs inside a job, calls `progress` as it goes.
+    def train(self, finetune, progress: Followed) -> Trained:
+        """Train on the batch's file and score on its test part; runs inside a job, tells `progress` as it goes.
 
         It may be called again for the same fine-tune, when a worker died: it starts over and leaves one model.
         """

@@ -11,7 +11,7 @@ from exports import destinations
 from exports.errors import Unsuitable
 from labelhub.fields import dump_json
 
-from .base import Guess, Guesser, Progress, Trained, Trainer
+from .base import Followed, Guess, Guesser, Trained, Trainer
 
 # What needs scikit-learn, which takes a second to load, or our models, which import this menu, is imported by the
 # functions that use it: only a run and a prediction pay for it.
@@ -58,7 +58,7 @@ class Local(Trainer):
         if kind.sample_type == "IMAGE":
             _check_pictures(batch)
 
-    def train(self, finetune, progress: Progress) -> Trained:
+    def train(self, finetune, progress: Followed) -> Trained:
         events = _Events(progress)
         events.say(0, "reading the batch’s file")
         from . import linear_model, scores
@@ -223,7 +223,7 @@ def _labels(train, test, batch) -> list[str]:
 class _Events:
     """The stages of a run: each is progress, and a line that stays on the fine-tune."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Followed):
         self.progress, self.started = progress, time.monotonic()
         self.told: list[dict[str, Any]] = []
 
@@ -233,6 +233,7 @@ class _Events:
 
     def say(self, percent: int, message: str) -> None:
         self.told.append({"seconds": self.seconds, "message": message})
+        self.progress.tell(self.told)
         self.progress(percent, 100, message)
 
 

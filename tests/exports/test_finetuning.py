@@ -83,6 +83,29 @@ def test_a_batch_becomes_a_model_version_with_its_scores(batch, boss):
     ]
 
 
+def test_what_has_happened_so_far_is_shown_while_it_trains(batch, boss):
+    finetune, shown = submit(batch, by=boss), []
+
+    def progress(done, total, message=""):
+        shown.append([event["message"] for event in FineTune.objects.get().events])
+
+    finetuning.run(finetune, progress)
+    assert shown[0] == ["reading the batch’s file"]
+    assert max(len(messages) for messages in shown) == len(finetune.events) == 5
+
+
+def test_what_had_happened_stays_on_one_that_is_stopped(batch, boss):
+    finetune = submit(batch, by=boss)
+
+    def stop(done, total, message=""):
+        if "scoring" in message:
+            raise worker.Stop
+
+    with pytest.raises(worker.Stop):
+        finetuning.run(finetune, stop)
+    assert FineTune.objects.get().events[-1]["message"] == "trained; scoring on the test part"
+
+
 def test_the_versions_of_a_project_are_numbered_on(batch, boss):
     done(submit(batch, by=boss))
     done(submit(batch, by=boss, again=True))

@@ -34,9 +34,19 @@ OF_LABELLED_TEXTS = [
 ]
 
 
+class Unfollowed:
+    """Nobody looks how the training goes."""
+
+    def __call__(self, done, total, message=""):
+        pass
+
+    def tell(self, events):
+        pass
+
+
 def trained(batch, **hyperparameters):
     finetune = SimpleNamespace(batch=batch, hyperparameters=hyperparameters, uuid=f"of-{batch.pk}")
-    return LOCAL.train(finetune, lambda *_: None)
+    return LOCAL.train(finetune, Unfollowed())
 
 
 # Real texts -----------------------------------------------------------------------------------------------------------
