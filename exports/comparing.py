@@ -1,14 +1,27 @@
-"""Two model versions of a project on the same test part: which is better, at what, and where they disagree."""
+"""Two model versions of a project on the same test part: which is better, at what, and where they disagree.
 
+A model of this machine is asked while one waits for the page. One at a provider is paid by the text: it is judged by what
+it said when a run asked it about the test part (`ask_about_test`).
+"""
+
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import QuerySet
+
+from labelhub.jobs.models import Job
+from labelhub.setwise import Texts
+from samples.models import Annotation, Prediction, Task
+
+from . import predicting
 from .carried import carried_by
-from .errors import Unsuitable
-from .models import ModelVersion
+from .errors import NotAskedYet, Unsuitable
+from .models import Batch, ModelVersion, PredictionRun
 from .providers import Trainer, get
 
 MOST_TEXTS = 20_000  # judged while somebody waits for the page
+TEST_OF = "test_of"  # in the selection of a run: the batch whose test part it asks about
 
 
 @dataclass(frozen=True)
@@ -25,31 +38,44 @@ class Comparison:
 def compare(first: ModelVersion, second: ModelVersion) -> Comparison:
     """Judge both by the test part of the later one's batch.
 
-    Unsuitable where they are of different projects, or one was trained elsewhere: its answers are not to be had here.
+    Unsuitable where they are of different projects; NotAskedYet, which names `version` and `batch`, where one lives at a
+    provider and no run has asked it about that part.
     """
     if first.project_id != second.project_id:
         raise Unsuitable(f"{first} and {second} answer the questions of different projects")
     first, second = sorted((first, second), key=lambda version: version.version)
-    for version in (first, second):
-        if not isinstance(get(version.finetune.provider), Trainer):
-            raise Unsuitable(f"{version} lives at {version.finetune.provider}; only models trained here are compared")
     return _judged(first, second)
 
 
+def ask_about_test(version: ModelVersion, batch: Batch, *, by) -> PredictionRun:
+    """Have a run ask `version` about the texts of the test part of `batch`, as `predicting.ask` does."""
+    return predicting.ask(version, _tasks_of(batch, test_of(batch)[0]), by=by, selection={TEST_OF: str(batch.uuid)})
+
+
+def test_of(batch: Batch) -> tuple[list[str], list[list[str]]]:
+    """The texts of a batch's test part, and the labels of each."""
+    from .providers.examples import train_and_test
+
+    test = train_and_test(batch)[1]
+    return test.texts[:MOST_TEXTS], test.answers[:MOST_TEXTS]
+
+
+def _tasks_of(batch: Batch, texts: list[str]) -> QuerySet[Task]:
+    """The batch's tasks that say one of these."""
+    return carried_by(batch).tasks().filter(content__in=Texts(dict.fromkeys(texts)))
+
+
 def _judged(first, second):
-    from .providers import local, scores  # scikit-learn takes a second to load
+    from .providers import scores  # scikit-learn takes a second to load
     from .providers.examples import train_and_test
 
     batch, several = second.finetune.batch, second.project.kind.allows_several
-    train, test = train_and_test(batch)
-    texts, answers = test.texts[:MOST_TEXTS], test.answers[:MOST_TEXTS]
-    items = local.items_of(batch, texts)
+    train = train_and_test(batch)[0]
+    texts, answers = test_of(batch)
     metrics, right, seen = [], [], []
     for version in (first, second):
-        model = local.load(version.artefact)
-        chances = model.predict_proba(items)
-        guesses = model.chosen(chances)
-        metrics.append(scores.score(answers, guesses, chances, labels=model.labels, several=several))
+        guesses, chances, labels = _guesses_of(version, batch, texts)
+        metrics.append(scores.score(answers, guesses, chances, labels=labels, several=several))
         right.append([set(guess) == set(answer) for guess, answer in zip(guesses, answers, strict=True)])
         learnt = train if version.finetune.batch_id == batch.pk else train_and_test(version.finetune.batch)[0]
         known = set(learnt.texts)
@@ -64,10 +90,35 @@ def _judged(first, second):
     return Comparison((first, second), tuple(metrics), f"the test part of {batch}", agreement, tuple(seen))
 
 
+def _guesses_of(version, batch, texts):
+    """(labels of each text, their chances or None, all labels) as `version` sees them."""
+    if isinstance(get(version.finetune.provider), Trainer):
+        from .providers import local
+
+        model = local.load(version.artefact)
+        chances = model.predict_proba(local.items_of(batch, texts))
+        return model.chosen(chances), chances, model.labels
+    told = _told(version, batch, texts)
+    return [told.get(text, []) for text in texts], None, list(version.project.labels.values_list("name", flat=True))
+
+
+def _told(version, batch, texts) -> dict[str, list[str]]:
+    """What `version` said of `texts` when it was asked; a text to which it gave no label is not there."""
+    runs = PredictionRun.objects.filter(version=version, job__state=Job.State.DONE).order_by("-pk")
+    if not any(run.selection.get(TEST_OF) == str(batch.uuid) for run in runs.defer("keys")):
+        where = f"{version} lives at {version.finetune.provider} and was not asked about the test part of {batch} yet"
+        raise NotAskedYet(where, version=version.pk, batch=batch.pk, texts=len(texts))
+    said: dict[str, dict[str, float]] = defaultdict(dict)
+    guesses = Prediction.objects.filter(model=str(version), task__in=_tasks_of(batch, texts)).order_by("pk")
+    for text, label, chance in guesses.values_list("task__content", "label__name", "probability"):
+        said[text][label] = 1.0 if chance is None else chance
+    if version.project.kind.allows_several:
+        return {text: [label for label, chance in labels.items() if chance >= 0.5] for text, labels in said.items()}
+    return {text: [max(labels, key=lambda label: labels[label])] for text, labels in said.items()}
+
+
 def lineage(version: ModelVersion) -> dict[str, Any]:
     """Where a version comes from, in numbers: its batch, what that carries, the answers behind it, by how many people."""
-    from samples.models import Annotation
-
     batch = version.finetune.batch
     answers = Annotation.objects.filter(task__in=carried_by(batch).tasks())
     return {

@@ -123,6 +123,12 @@ class Unsuitable(Fact):
     code = "unsuitable"
 
 
+class NotAskedYet(Unsuitable):
+    """A model at a provider is judged by what it has said, and it was not asked about these texts yet."""
+
+    code = "not_asked_yet"
+
+
 class UnknownModel(Fact):
     code = "unknown_model"
 

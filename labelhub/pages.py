@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 
 from exports.admin.finetunes import start
-from exports.admin.guessing import find_errors, prefill
+from exports.admin.guessing import ask_about_test, find_errors, prefill
 from exports.admin.selecting import export_project
 from labelhub.roles_page import roles
 from samples.admin import annotate, doubts, importing, review
@@ -26,6 +26,7 @@ urlpatterns = [
     at("finetune/<int:pk>/", start, "finetune"),
     at("roles/", roles, "roles"),
     at("prefill/<int:pk>/", prefill, "prefill"),
+    at("ask-about-test/<int:pk>/<int:batch>/", ask_about_test, "ask_about_test"),
     at("label-errors/<str:name>/", find_errors, "find_errors"),
     at("doubt/<int:pk>/", doubts.look, "doubt"),
     at("media/task/<int:pk>/", task_media, "task_media"),

@@ -3,15 +3,15 @@
 from django import forms
 from django.contrib import admin, messages
 from django.http import Http404
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
-from exports import doubting, predicting, trusting
-from exports.models import ModelVersion, PredictionRun
+from exports import comparing, doubting, predicting, trusting
+from exports.models import Batch, ModelVersion, PredictionRun
 from exports.providers import Trainer, get
 from labelhub.accounts.roles import Power
 from labelhub.admin import ReadOnly, ScopedAutocompleteFilter, json_field, page, progress_bar, sentence, state_badge
@@ -140,6 +140,43 @@ class WhichModelForm(forms.Form):
         newest = list(versions.order_by("-pk").values_list("pk", flat=True)[:MOST_VERSIONS])
         field = self.fields["version"]
         field.queryset = versions.filter(pk__in=newest).select_related("project").order_by("-pk")  # type: ignore[attr-defined]
+
+
+# To be compared -------------------------------------------------------------------------------------------------------
+
+
+def ask_about_test(request, pk, batch):
+    """Have a model at a provider asked about the texts by which it is to be judged."""
+    version = (
+        ModelVersion.objects.filter(pk=pk).select_related("project", "finetune__batch", "finetune__account").first()
+    )
+    if version is None or not request.user.has_perm("exports.add_predictionrun", version):
+        raise Http404
+    batch = get_object_or_404(Batch.objects.visible_to(request.user).filter(project=version.project), pk=batch)
+    back, form = reverse("admin:exports_modelversion_changelist"), forms.Form(request.POST or None)
+    try:
+        texts, _ = comparing.test_of(batch)
+    except Fact as fact:
+        messages.error(request, sentence(fact))
+        return redirect(back)
+    if request.method == "POST" and form.is_valid():
+        try:
+            run = comparing.ask_about_test(version, batch, by=request.user)
+        except Fact as fact:
+            form.add_error(None, sentence(fact))
+        else:
+            messages.success(request, f"On its way: {run}. When it is done, compare the two again.")
+            return to_page(run)
+    return page(
+        request,
+        "hub/action.html",
+        title=f"Ask {version} about the test part of {batch}",
+        form=form,
+        button="Ask",
+        back=back,
+        note=f"{version} lives at {version.finetune.provider}, which is paid by the text. It is judged by what it says "
+        f"about the {len(texts):,} texts of the test part; what it was asked before is not asked again.",
+    )
 
 
 # Filling in forms -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from exports import comparing, predicting, versions
-from exports.errors import Unsuitable
+from exports.errors import NotAskedYet, Unsuitable
 from exports.models import ModelTag, ModelVersion
 from labelhub.admin import ReadOnly, ScopedAutocompleteFilter, page, sentence, state_badge
 from labelhub.facts import Fact
@@ -176,6 +176,8 @@ class ModelVersionAdmin(ReadOnly, ScopedAdmin):
             if len(chosen) != 2:
                 raise Unsuitable("choose two models to compare")
             found = comparing.compare(*chosen)
+        except NotAskedYet as fact:
+            return redirect("ask_about_test", fact.details["version"], fact.details["batch"])
         except Fact as fact:
             self.message_user(request, sentence(fact), messages.ERROR)
             return None

@@ -17,7 +17,7 @@ LEAST_CHANCE = 1e-15  # log-loss of a label that was thought impossible: bad, bu
 def score(
     truth: Sequence[Collection[str]],
     guesses: Sequence[Collection[str]],
-    chances: np.ndarray,
+    chances: np.ndarray | None,
     *,
     labels: Sequence[str],
     several: bool = False,
@@ -25,13 +25,13 @@ def score(
     """Accuracy, F1, log-loss, calibration, coverage, a line per label, and, of single labels, the confusion matrix.
 
     `chances` has a column for each of `labels`; a label in `truth` that is not among them was never learnt, and counts
-    as missed. Where several labels are allowed, accuracy is the share of texts with all of theirs and no other, and
+    as missed. Without `chances` (a model that does not tell them all) nothing is said of log-loss, calibration and
+    coverage. Where several labels are allowed, accuracy is the share of texts with all of theirs and no other, and
     log-loss the mean over texts and labels. Macro-F1 is the mean over the labels that occur, as truth or as guess.
     """
     known = [*labels, *sorted({name for names in truth for name in names}.difference(labels))]
     was = np.array([[name in names for name in known] for names in truth])
     said = np.array([[name in names for name in known] for names in guesses])
-    chances = np.hstack([chances, np.zeros((len(chances), len(known) - len(labels)))])
     precision, recall, f1, support = precision_recall_fscore_support(was, said, average=None, zero_division=0)
     occurs = np.flatnonzero(was.any(axis=0) | said.any(axis=0))
     right = (was == said).all(axis=1)
@@ -39,9 +39,6 @@ def score(
         "accuracy": _rounded(right.mean()),
         "accuracy_95": [_rounded(end) for end in interval(int(right.sum()), len(right))],
         "macro_f1": _rounded(f1[occurs].mean()),
-        "log_loss": _rounded(_log_loss(was, chances, several=several)),
-        "ece": _rounded(_calibration_error(was, said, chances, several=several)),
-        "coverage": _coverage(right, _sureness(said, chances, several=several)),
         "per_label": {
             name: {
                 "precision": _rounded(precision[column]),
@@ -52,6 +49,13 @@ def score(
             for column, name in enumerate(known)
         },
     }
+    if chances is not None:
+        chances = np.hstack([chances, np.zeros((len(chances), len(known) - len(labels)))])
+        figures |= {
+            "log_loss": _rounded(_log_loss(was, chances, several=several)),
+            "ece": _rounded(_calibration_error(was, said, chances, several=several)),
+            "coverage": _coverage(right, _sureness(said, chances, several=several)),
+        }
     if several:
         figures["micro_f1"] = _rounded(f1_score(was, said, average="micro", zero_division=0))
     else:

@@ -4,10 +4,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from exports import batching, comparing
-from exports.errors import Unsuitable
+from exports import batching, comparing, retention
+from exports.errors import NotAskedYet, Unsuitable
 from exports.finetuning import submit
-from exports.models import FineTune, ModelTag, ModelVersion
+from exports.models import FineTune, ModelTag, ModelVersion, PredictionRun
 from labelhub.accounts.models import AuditEntry
 from labelhub.accounts.roles import Role
 from labelhub.jobs import worker
@@ -18,9 +18,12 @@ from tests.factories import (
     make_member,
     make_project,
     make_settled_task,
+    make_staff,
     make_superuser,
 )
+from tests.providers.shop import Shop
 
+from .test_remote_providers import step
 from .training import batch_of, opinions, project_of
 
 pytestmark = pytest.mark.django_db
@@ -140,13 +143,76 @@ def test_a_model_that_has_seen_the_test_is_found_out():
     assert found.seen[1] == 0
 
 
-def test_a_model_that_lives_elsewhere_is_not_compared():
-    project = make_project()
-    first, second = untrained(project, 1), untrained(project, 2)
-    FineTune.objects.filter(pk=second.finetune_id).update(provider="openai")
-    second.finetune.refresh_from_db()
-    with pytest.raises(Unsuitable, match="lives at openai; only models trained here are compared"):
-        comparing.compare(first, second)
+@pytest.fixture
+def pair(settings):
+    """Two models of one project, the first of this machine, the later at a provider, which knows only "Good"; and that."""
+    settings.PROVIDER_TIMEOUT = 5
+    with Shop("openai") as shop:
+        settings.FINETUNE_PROVIDERS = {"openai": shop.settings()}
+        shop.says = lambda text: "Good"
+        project = project_of(opinions(80))
+        here = trained(batch_of([], project=project))
+        batch = batch_of([], project=project, format="openai", allow_reexport=True)
+        finetune = step(submit(batch, by=batch.created_by, provider="openai"))
+        shop.succeed(shop.only_job(), "ft:base:org::7")
+        step(finetune)
+        yield here, ModelVersion.objects.get(finetune=finetune), shop
+
+
+def test_a_model_at_a_provider_is_judged_by_what_it_says_about_the_test_part(pair):
+    here, there, shop = pair
+    with pytest.raises(NotAskedYet, match="lives at openai and was not asked about the test part") as refusal:
+        comparing.compare(here, there)
+    assert refusal.value.details == {"version": there.pk, "batch": there.finetune.batch_id, "texts": 8}
+    run = comparing.ask_about_test(there, there.finetune.batch, by=there.finetune.created_by)
+    worker.bring_to_end(run.job)
+    asked = shop.calls("POST /chat/completions")
+    assert len(asked) == 8
+    found = comparing.compare(there, here)
+    assert found.versions == (here, there)
+    assert (found.metrics[1]["accuracy"], found.metrics[1]["macro_f1"]) == (0.5, pytest.approx(1 / 3, abs=1e-4))
+    assert found.metrics[1]["per_label"]["Good"]["recall"] == 1.0
+    assert found.metrics[1]["confusion"]["rows"] == [[4, 0], [4, 0]]
+    assert "log_loss" in found.metrics[0] and "log_loss" not in found.metrics[1]
+    assert found.agreement == {"both": 4, "first": 4, "second": 0, "neither": 0}
+
+
+def test_an_answer_that_is_no_label_is_a_wrong_one(pair):
+    here, there, shop = pair
+    shop.says = lambda text: "I cannot say"
+    worker.bring_to_end(comparing.ask_about_test(there, there.finetune.batch, by=there.finetune.created_by).job)
+    assert comparing.compare(here, there).metrics[1]["accuracy"] == 0
+
+
+def test_who_compares_is_led_to_ask_first(client, pair):
+    here, there, shop = pair
+    client.force_login(there.finetune.created_by)
+    chosen = {"action": "compare", "_selected_action": [here.pk, there.pk]}
+    asking = client.post("/admin/exports/modelversion/", chosen)
+    assert asking["Location"] == f"/admin/ask-about-test/{there.pk}/{there.finetune.batch_id}/"
+    assert "about the 8 texts of the test part" in client.get(asking["Location"]).content.decode()
+    assert shop.calls("POST /chat/completions") == []
+    client.post(asking["Location"], {"apply": "1"})
+    worker.bring_to_end(PredictionRun.objects.get().job)
+    told = client.post("/admin/exports/modelversion/", chosen).content.decode()
+    assert "Both judged by the test part of" in told and "Calibration error" not in told
+
+
+def test_where_the_file_is_gone_nobody_can_be_asked(client, pair):
+    here, there, shop = pair
+    assert retention.remove_files(there.finetune.batch)
+    client.force_login(there.finetune.created_by)
+    place = f"/admin/ask-about-test/{there.pk}/{there.finetune.batch_id}/"
+    assert "were removed on" in client.get(place, follow=True).content.decode()
+
+
+@pytest.mark.parametrize("role", [Role.REVIEWER, Role.ANNOTATOR, Role.VIEWER, Role.BUYER, None])
+def test_only_who_may_fine_tune_may_ask(client, pair, role):
+    here, there, shop = pair
+    client.force_login(make_member(there.project, role) if role else make_staff())
+    place = f"/admin/ask-about-test/{there.pk}/{there.finetune.batch_id}/"
+    assert {client.get(place).status_code, client.post(place, {"apply": "1"}).status_code} <= {403, 404}
+    assert not PredictionRun.objects.exists()
 
 
 def test_the_list_of_models_costs_the_same_for_one_and_for_many(client):
