@@ -49,15 +49,14 @@ def compare(first: ModelVersion, second: ModelVersion) -> Comparison:
 
 def ask_about_test(version: ModelVersion, batch: Batch, *, by) -> PredictionRun:
     """Have a run ask `version` about the texts of the test part of `batch`, as `predicting.ask` does."""
-    return predicting.ask(version, _tasks_of(batch, test_of(batch)[0]), by=by, selection={TEST_OF: str(batch.uuid)})
+    return predicting.ask(version, _tasks_of(batch, texts_of_test(batch)), by=by, selection={TEST_OF: str(batch.uuid)})
 
 
-def test_of(batch: Batch) -> tuple[list[str], list[list[str]]]:
-    """The texts of a batch's test part, and the labels of each."""
+def texts_of_test(batch: Batch) -> list[str]:
+    """The texts of a batch's test part that models are judged by."""
     from .providers.examples import train_and_test
 
-    test = train_and_test(batch)[1]
-    return test.texts[:MOST_TEXTS], test.answers[:MOST_TEXTS]
+    return train_and_test(batch)[1].texts[:MOST_TEXTS]
 
 
 def _tasks_of(batch: Batch, texts: list[str]) -> QuerySet[Task]:
@@ -70,8 +69,8 @@ def _judged(first, second):
     from .providers.examples import train_and_test
 
     batch, several = second.finetune.batch, second.project.kind.allows_several
-    train = train_and_test(batch)[0]
-    texts, answers = test_of(batch)
+    train, test = train_and_test(batch)
+    texts, answers = test.texts[:MOST_TEXTS], test.answers[:MOST_TEXTS]
     metrics, right, seen = [], [], []
     for version in (first, second):
         guesses, chances, labels = _guesses_of(version, batch, texts)

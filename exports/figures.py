@@ -16,11 +16,10 @@ from .carried import CarriedTasks, carried_by, parts_of
 from .files import File, writable
 from .formats.checks import Figures, Part
 from .formats.context import LABELLED
-from .formats.sql import DIALECTS
+from .formats.sql import BLANKS, DIALECTS
 from .formats.takes import LABELLED_TEXTS, PREFERENCES
 from .models import Batch, BatchItem, Shard
 
-BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 MOST_COMPARED = 100_000  # rows whose texts are compared; it takes a second there, and memory for every text
 
 

@@ -251,11 +251,10 @@ def _succeed(finetune: FineTune, trained: Trained) -> None:
         # Two fine-tunes of a project that end together count one after the other. (SQLite has one writer anyway.)
         project = Project.objects.select_for_update(no_key=True).get(pk=_project_of(finetune).pk)
         newest = project.model_versions.aggregate(newest=Max("version"))["newest"] or 0
+        dataset = Dataset.objects.filter(batches=finetune.batch_id).first()  # it may have gone since the batch was read
         version = ModelVersion.objects.create(
             project=project,
-            dataset=Dataset.objects.filter(
-                batches=finetune.batch_id
-            ).first(),  # it may have gone since the batch was read
+            dataset=dataset,
             version=newest + 1,
             finetune=finetune,
             metrics=trained.metrics,

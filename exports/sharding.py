@@ -202,9 +202,8 @@ def complete(batch: Batch) -> bool:
         raise EmptyBatch(f"none of the {batch.sample_count} {batch.carries.lower()} of the batch may leave any more")
     storage = destinations.storage_of(batch.destination)
     finished_at = timezone.now()
-    warnings = batching.warnings_of(
-        batch, figures_of_shards(batch, shards)
-    )  # some rows may be gone since it was planned
+    figures = figures_of_shards(batch, shards)  # some rows may be gone since it was planned
+    warnings = batching.warnings_of(batch, figures)
     manifest = _manifest(batch, shards, withdrawn=batch.sample_count - rows, finished_at=finished_at, warnings=warnings)
     with ExitStack() as undo:
         note = destinations.draft(storage, batch.path)

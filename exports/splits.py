@@ -209,7 +209,7 @@ class Rows:
         for value, uid in pairs:
             if value in known:
                 values.append(known[value])
-                hashes += sha256(self._salt + uid).digest()[:8]
+                hashes += self._hashed([uid])
         keys = numpy.frombuffer(hashes, ">u8").astype("u8").view("i8")
         absent = ~numpy.isin(keys, self.keys)
         if absent.any():

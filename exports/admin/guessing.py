@@ -153,25 +153,21 @@ def ask_about_test(request, pk, batch):
     if version is None or not request.user.has_perm("exports.add_predictionrun", version):
         raise Http404
     batch = get_object_or_404(Batch.objects.visible_to(request.user).filter(project=version.project), pk=batch)
-    back, form = reverse("admin:exports_modelversion_changelist"), forms.Form(request.POST or None)
+    back = reverse("admin:exports_modelversion_changelist")
     try:
-        texts, _ = comparing.test_of(batch)
+        if request.method == "POST":
+            run = comparing.ask_about_test(version, batch, by=request.user)
+            messages.success(request, f"On its way: {run}. When it is done, compare the two again.")
+            return to_page(run)
+        texts = comparing.texts_of_test(batch)
     except Fact as fact:
         messages.error(request, sentence(fact))
         return redirect(back)
-    if request.method == "POST" and form.is_valid():
-        try:
-            run = comparing.ask_about_test(version, batch, by=request.user)
-        except Fact as fact:
-            form.add_error(None, sentence(fact))
-        else:
-            messages.success(request, f"On its way: {run}. When it is done, compare the two again.")
-            return to_page(run)
     return page(
         request,
         "hub/action.html",
         title=f"Ask {version} about the test part of {batch}",
-        form=form,
+        form=forms.Form(),
         button="Ask",
         back=back,
         note=f"{version} lives at {version.finetune.provider}, which is paid by the text. It is judged by what it says "

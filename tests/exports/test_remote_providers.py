@@ -5,7 +5,6 @@ The provider is a small server of ours that behaves as documented; it is spoken 
 
 import json
 import logging
-import threading
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -33,6 +32,7 @@ from labelhub.jobs.models import Job
 from labelhub.logging import formatter
 from tests.factories import make_superuser
 from tests.providers.shop import KEY, Refusal, Shop, closed_port
+from tests.together import at_once
 
 from .training import batch_of, opinions
 
@@ -320,25 +320,12 @@ def test_a_conflict_is_looked_into(shop, batch, boss):
 @pytest.mark.django_db(transaction=True)
 @only("openai")
 def test_two_who_press_send_at_the_same_moment_begin_one_job(shop, batch, boss):
-    from django.db import connection, connections
+    from django.db import connection
 
     if connection.vendor == "sqlite":
         pytest.skip("threads do not share a database in memory; test_finetuning does this with a file")
     finetune = submit(batch, by=boss, provider="openai")
-    ready, named = threading.Barrier(4), []
-
-    def press():
-        try:
-            ready.wait()
-            named.append(send(FineTune.objects.get(pk=finetune.pk)).provider_job_id)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=press) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    named = at_once(4, lambda _: send(FineTune.objects.get(pk=finetune.pk)).provider_job_id)
     assert named == [shop.only_job()["id"]] * 4
     assert len(shop.jobs) == len(shop.calls(CREATE["openai"])) == 1
 
@@ -427,26 +414,13 @@ def test_a_no_that_comes_late_does_not_undo_what_another_run_has_asked_for(shop,
 @pytest.mark.django_db(transaction=True)
 @only("openai")
 def test_two_who_ask_at_the_same_moment_put_one_job_in_the_queue(shop, batch, boss):
-    from django.db import connection, connections
+    from django.db import connection
 
     if connection.vendor == "sqlite":
         pytest.skip("threads do not share a database in memory")
     finetune = sent(shop, batch, boss)
     finetune.job.delete()
-    ready = threading.Barrier(6)
-
-    def ask():
-        try:
-            ready.wait()
-            refresh(FineTune.objects.get(pk=finetune.pk))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(6, lambda _: refresh(FineTune.objects.get(pk=finetune.pk)))
     assert Job.objects.filter(kind="exports.finetune").count() == 1
 
 

@@ -1,15 +1,14 @@
 """A project begins; its labels keep their order."""
 
-import threading
-
 import pytest
-from django.db import connection, connections
+from django.db import connection
 
 from labelhub.accounts.roles import Role
 from samples.errors import InvalidValue
 from samples.models import Project
 from samples.projects import add_labels, create_project
 from tests.factories import make_project, make_user
+from tests.together import at_once
 
 
 @pytest.mark.django_db
@@ -59,18 +58,7 @@ def test_labels_are_appended_once_in_their_order():
 @pytest.mark.django_db(transaction=True)
 def test_two_who_append_at_once_get_different_places():
     project = make_project(labels=["first"])
-    ready = threading.Barrier(4)
-
-    def append(number):
-        ready.wait()
-        add_labels(project, [f"label {number}", "shared"])
-        connections.close_all()
-
-    threads = [threading.Thread(target=append, args=(number,)) for number in range(4)]
     if connection.vendor == "sqlite" and "mode=memory" in str(connection.settings_dict["NAME"]):
         pytest.skip("SQLite's memory database is one connection: nobody can come at the same moment")
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(4, lambda number: add_labels(project, [f"label {number}", "shared"]))
     assert list(project.labels.values_list("position", flat=True)) == [0, 1, 2, 3, 4, 5]

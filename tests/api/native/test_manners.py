@@ -1,10 +1,8 @@
 """What holds for every noun: who may enter, what a body may be, which methods there are; and Idempotency-Key itself."""
 
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 from rest_framework.serializers import ChoiceField, Serializer
 
@@ -14,6 +12,7 @@ from labelhub.api.native import serializers
 from samples.models import Project
 from tests.factories import make_member, make_project, make_sample, make_user
 from tests.samples.test_annotating import needs_two_connections
+from tests.together import at_once
 
 from .conftest import Caller, refused
 
@@ -191,19 +190,8 @@ def test_eight_at_once_do_the_work_once():
     for _ in range(3):
         make_sample(project)
     user = make_member(project, Role.MANAGER)
-    callers, ready, answers = [Caller(user) for _ in range(8)], threading.Barrier(8), []
-
-    def ask(caller):
-        ready.wait()
-        body = {"project": "reviews", "format": "jsonl"}
-        answers.append(caller.post("batches", body, idempotency_key="once"))
-        connections.close_all()
-
-    threads = [threading.Thread(target=ask, args=[caller]) for caller in callers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    callers, body = [Caller(user) for _ in range(8)], {"project": "reviews", "format": "jsonl"}
+    answers = at_once(8, lambda number: callers[number].post("batches", body, idempotency_key="once"))
     codes = sorted(answer.status_code for answer in answers)
     assert set(codes) <= {202, 409} and 202 in codes and len(codes) == 8
     assert project.batches.count() == 1

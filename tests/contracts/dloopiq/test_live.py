@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from zipfile import ZipFile
 
 import pytest
@@ -15,6 +14,7 @@ from labelhub.accounts.roles import Role
 from samples.models import Project, Task
 from tests.factories import make_member, make_project, make_settled_task, make_source, make_user
 from tests.jobs.conftest import wait_until
+from tests.together import at_once
 
 THEIRS, TOKEN = "https://dloopiq.onrender.com", "eyJhbGci..."
 
@@ -132,23 +132,9 @@ def test_a_task_is_ordered_and_followed_over_the_wire(served, buyer):
 
 
 def test_first_orders_at_the_same_moment_make_one_project(served):
-    token = served.jwt(make_user("pressé"))
-    ready, answers = threading.Barrier(8), []
-
-    def order():
-        body = {"type": "BINARY_CHOICE", "content": "Oui ?", "options": ["Oui", "Non"]}
-        ready.wait()
-        answers.append(
-            requests.post(
-                f"{served.url}/api/v1/tasks", json=body, headers={"Authorization": f"Bearer {token}"}
-            ).status_code
-        )
-
-    threads = [threading.Thread(target=order) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    headers = {"Authorization": f"Bearer {served.jwt(make_user('pressé'))}"}
+    body = {"type": "BINARY_CHOICE", "content": "Oui ?", "options": ["Oui", "Non"]}
+    answers = at_once(8, lambda _: requests.post(f"{served.url}/api/v1/tasks", json=body, headers=headers).status_code)
     assert answers == [201] * 8
     assert (Project.objects.count(), Task.objects.count()) == (1, 8)
 

@@ -1,11 +1,10 @@
 """POST /api/v1/tasks and GET /api/v1/tasks/{id}, as the sibling page describes them."""
 
 import json
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -22,6 +21,7 @@ from tests.factories import (
     make_task,
     make_user,
 )
+from tests.together import at_once
 
 from .conftest import ORDER, TASKS, Buyer
 
@@ -149,19 +149,8 @@ def test_a_list_of_labels_does_not_grow_without_end(newcomer):
 def test_twenty_first_orders_at_once_make_one_project(transactional_db):
     if connection.vendor == "sqlite":
         pytest.skip("SQLite's database in memory is one connection for all threads; PostgreSQL runs this")
-    buyer, answers = Buyer(make_user()), []
-
-    def order():
-        try:
-            answers.append(buyer.order().status)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=order) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    buyer = Buyer(make_user())
+    answers = at_once(20, lambda _: buyer.order().status)
     assert set(answers) <= {201, 503} and 201 in answers
     assert Project.objects.count() == 1
     assert Task.objects.count() == answers.count(201)

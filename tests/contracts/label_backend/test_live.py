@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import threading
 import time
 from collections import Counter
 
@@ -15,6 +14,7 @@ from labelhub.jobs.models import Job
 from samples.models import Sample
 from tests.factories import make_member, make_project, make_samples, make_user
 from tests.providers.shop import KEY, Shop
+from tests.together import at_once
 
 
 @pytest.fixture
@@ -73,37 +73,18 @@ def test_of_ten_who_start_a_fine_tune_at_once_one_does(session):
 def ten_at_once(session):
     """What ten who start a fine-tune of one new batch at the same moment are told."""
     batch = session.post(f"{session.base}/api/export/batch", json={"sampleIds": session.ids}).json()["data"]
-    ready, answers = threading.Barrier(10), []
+    return told_at_once(10, f"{session.base}/api/export/{batch['id']}/finetune", session)
 
-    def start():
-        ready.wait()
-        answer = requests.post(f"{session.base}/api/export/{batch['id']}/finetune", headers=dict(session.headers))
-        answers.append((answer.status_code, answer.json()["code"]))
 
-    threads = [threading.Thread(target=start) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return Counter(answers)
+def told_at_once(count, address, session, **more):
+    """How often which status and code, of so many who post to `address` at the same moment."""
+    answers = at_once(count, lambda _: requests.post(address, headers=dict(session.headers), **more))
+    return Counter((answer.status_code, answer.json()["code"]) for answer in answers)
 
 
 def test_of_two_batches_of_the_same_samples_at_once_one_is_made(session):
-    ready, answers = threading.Barrier(6), []
-
-    def gather():
-        ready.wait()
-        answer = requests.post(
-            f"{session.base}/api/export/batch", json={"sampleIds": session.ids}, headers=dict(session.headers)
-        )
-        answers.append((answer.status_code, answer.json()["code"]))
-
-    threads = [threading.Thread(target=gather) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert Counter(answers) == {(201, "SUCCESS"): 1, (400, "INVALID_SAMPLES"): 5}
+    told = told_at_once(6, f"{session.base}/api/export/batch", session, json={"sampleIds": session.ids})
+    assert told == {(201, "SUCCESS"): 1, (400, "INVALID_SAMPLES"): 5}
     assert Batch.objects.count() == 1
 
 
