@@ -8,11 +8,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 
+from labelhub.accounts.roles import Power
 from labelhub.jobs.models import Job
 from labelhub.setwise import Texts
 from samples.models import Annotation, Prediction, Task
+from samples.permissions import require
 
 from . import predicting
 from .carried import carried_by
@@ -48,8 +51,24 @@ def compare(first: ModelVersion, second: ModelVersion) -> Comparison:
 
 
 def ask_about_test(version: ModelVersion, batch: Batch, *, by) -> PredictionRun:
-    """Have a run ask `version` about the texts of the test part of `batch`, as `predicting.ask` does."""
-    return predicting.ask(version, _tasks_of(batch, texts_of_test(batch)), by=by, selection={TEST_OF: str(batch.uuid)})
+    """Have a run ask `version` about the texts of the test part of `batch`, as `predicting.ask` does.
+
+    One that is on its way is returned: two side by side would both pay for the same texts.
+    """
+    require(by, Power.FINETUNE, version.project)
+    tasks = _tasks_of(batch, texts_of_test(batch))
+    with transaction.atomic():
+        ModelVersion.objects.select_for_update(no_key=True).get(pk=version.pk)
+        under_way = [run for run in _runs_about(version, batch) if run.job and not run.job.is_finished]
+        if under_way:
+            return under_way[0]
+        return predicting.ask(version, tasks, by=by, selection={TEST_OF: str(batch.uuid)})
+
+
+def _runs_about(version: ModelVersion, batch: Batch) -> list[PredictionRun]:
+    """The runs that ask, or asked, `version` about the test part of `batch`."""
+    runs = PredictionRun.objects.filter(version=version).select_related("job", "version__project").defer("keys")
+    return [run for run in runs if run.selection.get(TEST_OF) == str(batch.uuid)]
 
 
 def texts_of_test(batch: Batch) -> list[str]:
@@ -103,8 +122,7 @@ def _guesses_of(version, batch, texts):
 
 def _told(version, batch, texts) -> dict[str, list[str]]:
     """What `version` said of `texts` when it was asked; a text to which it gave no label is not there."""
-    runs = PredictionRun.objects.filter(version=version, job__state=Job.State.DONE).order_by("-pk")
-    if not any(run.selection.get(TEST_OF) == str(batch.uuid) for run in runs.defer("keys")):
+    if all(predicting.state_of(run) != Job.State.DONE for run in _runs_about(version, batch)):
         where = f"{version} lives at {version.finetune.provider} and was not asked about the test part of {batch} yet"
         raise NotAskedYet(where, version=version.pk, batch=batch.pk, texts=len(texts))
     said: dict[str, dict[str, float]] = defaultdict(dict)

@@ -158,7 +158,7 @@ def ask_about_test(request, pk, batch):
         if request.method == "POST":
             run = comparing.ask_about_test(version, batch, by=request.user)
             messages.success(request, f"On its way: {run}. When it is done, compare the two again.")
-            return to_page(run)
+            return redirect("admin:exports_predictionrun_change", run.pk)
         texts = comparing.texts_of_test(batch)
     except Fact as fact:
         messages.error(request, sentence(fact))

@@ -177,6 +177,18 @@ def test_a_model_at_a_provider_is_judged_by_what_it_says_about_the_test_part(pai
     assert found.agreement == {"both": 4, "first": 4, "second": 0, "neither": 0}
 
 
+def test_a_second_click_pays_for_nothing(client, pair):
+    here, there, shop = pair
+    client.force_login(there.finetune.created_by)
+    place = f"/admin/ask-about-test/{there.pk}/{there.finetune.batch_id}/"
+    first, second = (client.post(place, {"apply": "1"})["Location"] for _ in range(2))
+    assert first == second and PredictionRun.objects.count() == 1
+    worker.bring_to_end(PredictionRun.objects.get().job)
+    client.post(place, {"apply": "1"})  # all is said: another run, which asks nothing
+    worker.bring_to_end(PredictionRun.objects.last().job)
+    assert (PredictionRun.objects.count(), len(shop.calls("POST /chat/completions"))) == (2, 8)
+
+
 def test_an_answer_that_is_no_label_is_a_wrong_one(pair):
     here, there, shop = pair
     shop.says = lambda text: "I cannot say"
@@ -192,7 +204,8 @@ def test_who_compares_is_led_to_ask_first(client, pair):
     assert asking["Location"] == f"/admin/ask-about-test/{there.pk}/{there.finetune.batch_id}/"
     assert "about the 8 texts of the test part" in client.get(asking["Location"]).content.decode()
     assert shop.calls("POST /chat/completions") == []
-    client.post(asking["Location"], {"apply": "1"})
+    shown = client.post(asking["Location"], {"apply": "1"}, follow=True).content.decode()
+    assert "When it is done, compare the two again." in shown
     worker.bring_to_end(PredictionRun.objects.get().job)
     told = client.post("/admin/exports/modelversion/", chosen).content.decode()
     assert "Both judged by the test part of" in told and "Calibration error" not in told
