@@ -59,8 +59,7 @@ class Tally:
         self.rows += page.rows
         self.blank_contents += page.blank_contents
         self.blank_answers += page.blank_answers
-        if page.labels:
-            self._labels.update(page.labels.split(b"\n"))
+        self._labels.update(page.labels)
 
     def of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

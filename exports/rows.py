@@ -7,11 +7,12 @@ reader is not seen, one that stops matching ahead of it is left out; a batch is 
 A page is read as plain tuples (`pages`), or written by the database itself (`written`), which is several times as fast.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy
@@ -35,6 +36,7 @@ FIRST_PAGE = 100  # rows: a browser that waits for the first byte gets it early
 MOST_ROWS = 2000  # to aim at; where the keys turn out to be denser than those before, at most twice as many
 PAGE_BYTES = 800_000
 READERS = 2  # connections that write pages side by side
+AHEAD = 6  # answers they may be asked for before the first is taken: they have work while it is hashed and stored
 
 Rows = TypeVar("Rows", bound=QuerySet)
 
@@ -179,13 +181,13 @@ class _Pace:
 class Written(NamedTuple):
     """A page's rows and their lines; `data` is None where SQL could not write every one of them.
 
-    If they are asked for, `labels` is a line for each labelled row, the name of its label or the names in JSON; and there
-    are so many rows without a text, and so many others without an answer.
+    If they are asked for, `labels` says how many rows carry each label, or several, by its name or their names in JSON;
+    and there are so many rows without a text, and so many others without an answer.
     """
 
     rows: int
     data: bytes | None
-    labels: bytes = b""
+    labels: Mapping[bytes, int] = MappingProxyType({})
     blank_contents: int = 0
     blank_answers: int = 0
 
@@ -228,7 +230,7 @@ def _by_hand(walk, step, by_hand, statement):
 
 def figures_of(page: Page, data: bytes | None) -> Written:
     """A page that was written by hand, with its figures."""
-    labels = b"\n".join(
+    labels = Counter(
         row[LABELS].encode() if row[LABELS] is not None else orjson.dumps(row[LABEL])
         for row in page
         if row[LABEL] is not None and row[TYPE] in LABELLED
@@ -251,7 +253,9 @@ def _is_silent(row: tuple) -> bool:
 Step = tuple[int, int]
 
 AT_START = {
-    "postgresql": "SET max_parallel_workers_per_gather = 0; SET jit = off",  # a page is too small for a plan with helpers
+    # A page is too small for a plan with helpers. And whoever has once given back so large a piece of memory keeps smaller
+    # ones: glibc would return each page's to the system, and the kernel clear it anew, for a quarter of all time.
+    "postgresql": "SET max_parallel_workers_per_gather = 0; SET jit = off; SELECT octet_length(repeat(' ', 8000000))",
     "sqlite": "PRAGMA cache_size = -2000",  # KiB; who reads every page once needs none of them again
 }
 
@@ -329,7 +333,7 @@ class _Statement:
     def __init__(self, walk: Walk, compile: Compile, scope: Scope, with_figures: bool):
         self._walk = walk
         self._compile = compile
-        self._figures = _figures(dialect_of(walk), walk.table) if with_figures else dict.fromkeys(FIGURES, Sql("NULL"))
+        self._with_figures = with_figures
         self._use(scope)
 
     def _use(self, scope: Scope) -> None:
@@ -337,7 +341,8 @@ class _Statement:
         self.record = self._compile(scope)
         page, labels = (dialect_of(self._walk).page(column, "%s") for column in ("line", "its_label"))
         said = f"count(*), count(line), {page}, {labels}, count(no_text), count(no_answer)"
-        columns = {"line": self.record.line, **self._figures}
+        figures = _figures(dialect_of(self._walk), scope) if self._with_figures else dict.fromkeys(FIGURES, Sql("NULL"))
+        columns = {"line": self.record.line, **figures}
         self.of = _Aggregate(self._walk, columns, Sql(said, (self.record.between, "\n")), MOST_ROWS).of
 
     def learn(self, page: Page) -> None:
@@ -350,24 +355,27 @@ class _Statement:
 
     def read(self, values: Sequence[Any]) -> Written:
         rows, lines, data, labels, no_text, no_answer = values
-        return Written(
-            int(rows), data if int(rows) == int(lines) else None, labels or b"", int(no_text), int(no_answer)
-        )
+        counts = {self._key(key): number for key, number in Counter((labels or b"").split(b"\n")).items() if key}
+        return Written(int(rows), data if int(rows) == int(lines) else None, counts, int(no_text), int(no_answer))
+
+    def _key(self, written: bytes) -> bytes:
+        """The JSON of what stands for it; a place keeps its meaning, for labels are only ever added."""
+        return orjson.dumps(self._scope.labels[int(written)]) if written.isdigit() else written
 
 
 FIGURES = ("its_label", "no_text", "no_answer")
 
 
-def _figures(dialect: Dialect, table: str) -> dict[str, Sql]:
+def _figures(dialect: Dialect, scope: Scope) -> dict[str, Sql]:
     """What is counted of each row, by what FIGURES call it."""
-    blank, silent = (dialect.is_blank(f'"{table}"."{column}"') for column in ("content", "label_name"))
-    rejected = dialect.is_rejected_blank(table)
+    blank, silent = (dialect.is_blank(f'"{scope.table}"."{column}"') for column in ("content", "label_name"))
+    rejected = dialect.is_rejected_blank(scope.table)
     no_text = Sql(f"CASE WHEN {blank.text} THEN 1 END", blank.params)
     no_answer = Sql(
         f"CASE WHEN ({silent.text} OR {rejected.text}) AND NOT ({blank.text}) THEN 1 END",
         silent.params + rejected.params + blank.params,
     )
-    return {"its_label": dialect.label_key(table), "no_text": no_text, "no_answer": no_answer}
+    return {"its_label": dialect.label_key(scope.table, scope.labels), "no_text": no_text, "no_answer": no_answer}
 
 
 def _raw(sql: Sql) -> RawSQL:
@@ -419,7 +427,7 @@ def _readers(using: str):
         for connection in own:
             with connection.cursor() as cursor:
                 cursor.execute(AT_START[here.vendor])
-        yield lambda sql, params: pool.submit(on_a_free_one, sql, params), len(own) + 1
+        yield lambda sql, params: pool.submit(on_a_free_one, sql, params), AHEAD
     finally:
         pool.shutdown(cancel_futures=True)
         for connection in own:

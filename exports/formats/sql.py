@@ -107,6 +107,10 @@ class Dialect:
         """`text` as a JSON string; NULL for NULL, which a prompt is where its row's origin was not foreseen."""
         raise NotImplementedError
 
+    def is_plain(self, table: str) -> str | None:
+        """The column of `table` that says whether JSON writes the content as it stands; None where there is none."""
+        return None
+
     def number(self, column: str) -> str:
         """A float column as JSON writes it; NULL for null."""
         raise NotImplementedError
@@ -114,6 +118,22 @@ class Dialect:
     def moment(self, column: str) -> str:
         """A timestamp as `2026-05-25T10:05:00Z`; NULL for null."""
         raise NotImplementedError
+
+    def lookup(self, column: str, values: Mapping[str, str]) -> Sql:
+        """The value of the text in `column`; NULL for one that `values` does not hold."""
+        if len(values) > MOST_LABELS:
+            raise NotInSql(f"{len(values)} labels")
+        return self._lookup(column, sorted(values.items(), key=lambda item: item[0].encode()))
+
+    def _lookup(self, column: str, ordered: Sequence[tuple[str, str]]) -> Sql:
+        if not ordered:
+            return Sql("NULL")
+        if len(ordered) <= FEW:
+            return Sql(f"CASE {column}{' WHEN %s THEN %s' * len(ordered)} END", tuple(chain.from_iterable(ordered)))
+        middle = len(ordered) // 2
+        less, more = self._lookup(column, ordered[:middle]), self._lookup(column, ordered[middle:])
+        test = f"CASE WHEN {self.bytewise(column)} < %s THEN {less.text} ELSE {more.text} END"
+        return Sql(test, (ordered[middle][0], *less.params, *more.params))
 
     element: str  # what an element of a list is called in `list_of`
 
@@ -149,10 +169,15 @@ class Dialect:
         test = f'CASE WHEN "{table}"."type" IN ({_marks(types)}) THEN ltrim({rejected}, %s) = \'\' END'
         return Sql(test, (*types, BLANKS))
 
-    def label_key(self, table: str) -> Sql:
-        """What a labelled row of `table` is counted by: the name of its label, or the names, in JSON."""
-        test, name = self.is_labelled(table), self.quoted(Sql(f'"{table}"."label_name"'))
-        return Sql(f'CASE WHEN {test.text} THEN coalesce("{table}"."label_names", {name.text}) END', test.params)
+    def label_key(self, table: str, known: Sequence[str]) -> Sql:
+        """What a labelled row of `table` is counted by: its label's place among `known`, else its name, or names, in JSON."""
+        test, name, names = self.is_labelled(table), f'"{table}"."label_name"', f'"{table}"."label_names"'
+        place = self.lookup(name, {label: str(place) for place, label in enumerate(known[:MOST_CONSTANTS])})
+        return Sql(
+            f"CASE WHEN {test.text} THEN CASE WHEN {names} IS NULL"
+            f" THEN coalesce({place.text}, {self.quoted(Sql(name)).text}) ELSE {names} END END",
+            (*test.params, *place.params),
+        )
 
     def label_text(self, table: str) -> Sql:
         """The text of a labelled row's label, or labels, as a JSON string; an empty text for every other row."""
@@ -160,7 +185,7 @@ class Dialect:
         return Sql(f"CASE WHEN {test.text} THEN {name.text} ELSE '' END", test.params)
 
     def is_labelled(self, table: str) -> Sql:
-        types = sorted(LABELLED)
+        types = sorted(LABELLED, key=lambda type: (type != "TEXT_CLASSIFICATION", type))  # the commonest is found first
         return Sql(f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL', tuple(types))
 
 
@@ -219,6 +244,9 @@ class Postgres(Dialect):
 
     def prompted(self, text):
         return Sql(f"to_json(({text.text})::text)::text", text.params)
+
+    def is_plain(self, table):
+        return f'"{table}"."content_is_plain"'
 
     def number(self, column):
         return f"CASE WHEN {column} = trunc({column}) THEN {column}::text || '.0' ELSE {column}::text END"
@@ -334,7 +362,7 @@ class _Writer:
                 written[name] = b"".join(part for part in parts if part is not None)
         if not written:
             return for_any_row
-        found = self.lookup(self.column("label_name"), {name: data.decode() for name, data in written.items()})
+        found = self.say.lookup(self.column("label_name"), {name: data.decode() for name, data in written.items()})
         test, params = f"{self.column('label_names')} IS NULL", ()
         for piece in run:
             if isinstance(piece, ByLabel) and piece.only is not None:
@@ -344,22 +372,6 @@ class _Writer:
             f"coalesce(CASE WHEN {test} THEN {found.text} END, {for_any_row.text})",
             (*params, *found.params, *for_any_row.params),
         )
-
-    def lookup(self, column: str, values: Mapping[str, str]) -> Sql:
-        """The value of the text in `column`; NULL for one that `values` does not hold."""
-        if len(values) > MOST_LABELS:
-            raise NotInSql(f"{len(values)} labels")
-        return self._lookup(column, sorted(values.items(), key=lambda item: item[0].encode()))
-
-    def _lookup(self, column: str, ordered: Sequence[tuple[str, str]]) -> Sql:
-        if not ordered:
-            return Sql("NULL")
-        if len(ordered) <= FEW:
-            return Sql(f"CASE {column}{' WHEN %s THEN %s' * len(ordered)} END", tuple(chain.from_iterable(ordered)))
-        middle = len(ordered) // 2
-        less, more = self._lookup(column, ordered[:middle]), self._lookup(column, ordered[middle:])
-        test = f"CASE WHEN {self.say.bytewise(column)} < %s THEN {less.text} ELSE {more.text} END"
-        return Sql(test, (ordered[middle][0], *less.params, *more.params))
 
     def value(self, shape: Shape) -> Sql | None:
         """`shape` as a value for the database's own JSON functions; None where they cannot, or are slower."""
@@ -404,8 +416,13 @@ class _Writer:
                 yield b"]"
             case Column(name) if name in NUMBERS:
                 yield Sql(f"coalesce({self.say.number(self.column(name))}, 'null')")
+            case Column(name) if name in PLAIN:
+                yield from (b'"', Sql(self.column(name)), b'"')
+            case Column("content"):
+                content = Sql(self.column("content"))
+                yield self.content(_chain([b'"', content, b'"']), self.say.quoted(content))
             case Column(name):
-                yield Sql(self.say.quoted(Sql(self.column(name))).text, is_long=name == "content")
+                yield self.say.quoted(Sql(self.column(name)))
             case Moment(name):
                 yield Sql(f"""coalesce('"' || {self.say.moment(self.column(name))} || '"', 'null')""")
             case Label():
@@ -493,7 +510,7 @@ class _Writer:
 
     def index_of(self, name: str) -> Sql:
         """The index of the label called `name`, as text; NULL for one outside the map."""
-        return self.lookup(name, {label: str(index) for label, index in self.context.labels.items()})
+        return self.say.lookup(name, {label: str(index) for label, index in self.context.labels.items()})
 
     def prompted(self, prompt: Prompt) -> Sql:
         """The prompt filled with the content, as a JSON string; NULL for an origin that was not foreseen."""
@@ -501,8 +518,16 @@ class _Writer:
         if not any(SLOT in template for template in templates.values()):  # nothing of the row in it: a constant
             written = {origin: Sql("%s", (orjson.dumps(words).decode(),)) for origin, words in templates.items()}
             return self.by_origin(written, ORIGIN)
-        filled = self.by_origin({origin: self.filled(template) for origin, template in templates.items()}, ORIGIN)
-        return replace(self.say.prompted(filled), is_long=True)
+        filled = {origin: self.filled(template) for origin, template in templates.items()}
+        plain = {origin: self.filled(orjson.dumps(template).decode()) for origin, template in templates.items()}
+        return self.content(self.by_origin(plain, ORIGIN), self.say.prompted(self.by_origin(filled, ORIGIN)))
+
+    def content(self, plain: Sql, escaped: Sql) -> Sql:
+        """A JSON string that holds the content: `plain` for one that JSON writes as it stands, else `escaped`."""
+        if (is_plain := self.say.is_plain(self.scope.table)) is None:
+            return replace(escaped, is_long=True)
+        either = f"CASE WHEN {is_plain} THEN {plain.text} ELSE {escaped.text} END"
+        return Sql(either, (*plain.params, *escaped.params), is_long=True)
 
     def by_origin(self, values: Mapping[tuple, Sql], columns: Sequence[str]) -> Sql:
         """The value for the row's own `columns`, which are the keys; NULL where there is none."""

@@ -80,16 +80,21 @@ def files_beside_the_driver(samples, rows, runs):
     return median
 
 
-def batches_beside_bare_statements(samples, rows, runs, driver):
+WRITTEN = ("jsonl", "openai", "huggingface", "alpaca", "csv")  # in batches
+
+
+def batches_beside_bare_statements(samples, rows, runs, drivers):
+    """Each batch beside the driver that writes the same format; `drivers` are their seconds by format."""
     bench = batches.Bench(samples)
-    taken = {what: [] for what in ("bare", "claim", "jsonl", "zip", "plan")}
+    ways = {format: {"format": format} for format in WRITTEN} | {"zip": {"ratios": "0.8/0.1/0.1", "stratify": True}}
+    taken = {what: [] for what in ("bare", "claim", *ways, "plan")}
     for _ in range(runs):
         bench.free()
         bench.prepare_bare()
         taken["bare"].append(seconds(bench.bare_claim))
         bench.free()
         taken["claim"].append(seconds(bench.gather))
-        for what, how in (("jsonl", {}), ("zip", {"ratios": "0.8/0.1/0.1", "stratify": True})):
+        for what, how in ways.items():
             bench.free()
             batch = bench.gather(**how)
             taken[what].append(seconds(batching.write, batch, quietly))
@@ -100,13 +105,11 @@ def batches_beside_bare_statements(samples, rows, runs, driver):
     line("bare INSERT … SELECT of the claims", f"{median['bare']:.2f}", f"{rows / median['bare']:,.0f}", "")
     ratio = f"{median['claim'] / median['bare']:.2f} times the bare statement's time"
     line("gather (claim, label map, job, audit)", f"{median['claim']:.2f}", f"{rows / median['claim']:,.0f}", ratio)
-    for what, title in (
-        ("jsonl", "write jsonl, sha256, figures, manifest"),
-        ("zip", "deal and write a stratified ZIP"),
-    ):
-        ratio = f"{driver / median[what]:.2f}x the driver's speed"
+    for what in ways:
+        title = "deal and write a stratified ZIP" if what == "zip" else f"write {what}, sha256, figures, manifest"
+        ratio = f"{drivers.get(what, drivers['jsonl']) / median[what]:.2f}x the driver's speed"
         line(title, f"{median[what]:.2f}", f"{rows / median[what]:,.0f}", ratio)
-    ratio = f"{median['plan'] / driver:.2f} times the driver's time"
+    ratio = f"{median['plan'] / drivers['jsonl']:.2f} times the driver's time"
     line("plan a stratified split", f"{median['plan']:.2f}", f"{rows / median['plan']:,.0f}", ratio)
 
 
@@ -138,9 +141,9 @@ def main(rows=100_000, runs=5):
     where = f"{connection.vendor}, Python {platform.python_version()}, {os.cpu_count()} cores"
     print(f"## {rows:,} samples on {where}; medians of {runs}, in one run")
     median = files_beside_the_driver(samples, rows, runs)
-    driver = median["driver, jsonl"]
-    batches_beside_bare_statements(samples, rows, runs, driver)
-    over_http(project, rows, runs, driver)
+    drivers = {format: median[f"driver, {format}"] for format in exports.LINES}
+    batches_beside_bare_statements(samples, rows, runs, drivers)
+    over_http(project, rows, runs, drivers["jsonl"])
     memory(project, rows)
     heading("Import of 100,000 lines", "seconds", "rows/s", "of bare bulk writing")
     intake.main(min(rows, 100_000), max(1, runs // 2), line)

@@ -106,7 +106,7 @@ def _written(model, rows: list[tuple]) -> float:
 
 def _as_text(cursor, table: str, names: str, rows: list[tuple]) -> bytes:
     """The rows as COPY writes them, and reads them back."""
-    cursor.execute(f"CREATE TEMP TABLE bench_text (LIKE {table})")
+    cursor.execute(f"CREATE TEMP TABLE bench_text (LIKE {table} INCLUDING GENERATED)")
     with cursor.copy(f"COPY bench_text ({names}) FROM STDIN") as load:
         for row in rows:
             load.write_row(row)

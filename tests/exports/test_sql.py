@@ -3,7 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import orjson
 import pytest
+from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -227,6 +229,20 @@ def test_however_many_labels_there_are_each_row_has_its_own(count):
 
 
 @pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL's tables have the column")
+def test_the_tables_know_which_texts_json_writes_as_they_stand():
+    texts = [*HOSTILE, *(f"a{chr(code)}b" for code in range(1, 0x180)), "Ça va ? 汉字 👩‍👧", ""]
+    project = make_project()
+    told = {make_task(project, text or " ", external_id=str(number)).pk: text for number, text in enumerate(texts)}
+    Task.objects.filter(pk=max(told)).update(content="")  # the column goes with its row, however that is changed
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, content_is_plain FROM samples_task")
+        assert dict(cursor.fetchall()) == {
+            pk: orjson.dumps(text) == b'"%b"' % text.encode() for pk, text in told.items()
+        }
+
+
+@pytest.mark.django_db
 def test_steps_that_meet_a_crowd_are_halved(monkeypatch):
     monkeypatch.setattr(rows, "FIRST_PAGE", 4)
     monkeypatch.setattr(rows, "MOST_ROWS", 3)
@@ -258,14 +274,15 @@ def test_two_readers_of_a_server_keep_the_order(monkeypatch):
 def test_the_labels_of_a_file_are_counted_as_its_pages_go_by(monkeypatch):
     monkeypatch.setattr(rows, "FIRST_PAGE", 3)
     monkeypatch.setattr(rows, "MOST_ROWS", 3)
-    project = make_project(labels=("Positif", 'N"ég,atif\n'))
+    project = make_project(labels=("Positif", 'N"ég,atif\n', "1"))
     for number in range(20):
         make_sample(project, f"text {number}", label=('N"ég,atif\n' if number % 4 == 0 else "Positif"))
+    make_sample(project, "whose label is called like the place of another", label="1")
     several = make_sample(project, "several")
     Sample.objects.filter(pk=several.pk).update(type="MULTI_LABEL", label=None, label_names=["Positif", "autre"])
     make_sample(make_project(task_type="TEXT_GENERATION", labels=["Une réponse."]), label="Une réponse.")
     for name in ("jsonl", "csv"):
         whole = {"whole": rows.walk(Sample.objects.all())}
         file = files.File(formats.get(name), whole, formats.Context(), {}, with_figures=True)
-        assert b"".join(file.chunks()) and file.rows == 22
-        assert file.whole.labels() == {"Positif": 16, 'N"ég,atif\n': 5, "autre": 1}
+        assert b"".join(file.chunks()) and file.rows == 23
+        assert file.whole.labels() == {"Positif": 16, 'N"ég,atif\n': 5, "1": 1, "autre": 1}
