@@ -13,13 +13,11 @@ import django
 
 def prepare(count):
     """An empty database becomes a hub with a superuser and so many approved samples."""
-    from django.conf import settings
     from django.core.management import call_command
 
     from tests.factories import make_superuser
 
-    settings.MIGRATION_MODULES = {app.split(".")[-1]: None for app in settings.INSTALLED_APPS}
-    call_command("migrate", run_syncdb=True, verbosity=0)
+    call_command("migrate", verbosity=0)
     make_superuser("boss")
     call_command("generate_samples", int(count), project="synthetic", stdout=io.StringIO())
 

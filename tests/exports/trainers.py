@@ -13,13 +13,11 @@ import django
 
 def prepare(count, labels):
     """An empty database becomes a hub with one READY batch of so many texts with so many labels."""
-    from django.conf import settings
     from django.core.management import call_command
 
     from .training import batch_of
 
-    settings.MIGRATION_MODULES = {app.split(".")[-1]: None for app in settings.INSTALLED_APPS}
-    call_command("migrate", run_syncdb=True, verbosity=0)
+    call_command("migrate", verbosity=0)
     dice = random.Random(0)
     rows = [
         (f"{number}: " + " ".join(f"w{dice.randrange(400) + number % int(labels)}" for _ in range(12)), label)
