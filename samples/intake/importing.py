@@ -402,18 +402,20 @@ class _Run:
             older = [task for task in answered if task.pk]
             for (task, _), pk in zip(new, pks, strict=True):
                 task.pk = pk
-            insert_rows(
-                Task,
-                ("id", *ITEM_COLUMNS, "status", *VERDICT_COLUMNS, *SURETY_COLUMNS),
-                (self._row(task, item) for task, item in new),
-                same={
-                    "project": self.project.pk,
-                    "source": self.source.pk,
-                    "type": self.project.task_type,
-                    "created_at": self.now,
-                    "updated_at": self.now,
-                },
-            )
+            same = {
+                "project": self.project.pk,
+                "source": self.source.pk,
+                "type": self.project.task_type,
+                "created_at": self.now,
+                "updated_at": self.now,
+            }
+            asked, told = ("id", *ITEM_COLUMNS), ("status", *VERDICT_COLUMNS, *SURETY_COLUMNS)
+            if self.annotator is None and answered:
+                rows = ((*self._asked(task, item), *self._told(task)) for task, item in new)
+                insert_rows(Task, (*asked, *told), rows, same=same)
+            else:
+                waiting = dict(zip(told, NO_VERDICT, strict=True))
+                insert_rows(Task, asked, (self._asked(task, item) for task, item in new), same={**same, **waiting})
         else:
             older = answered
         if self.annotator is not None:
@@ -425,14 +427,17 @@ class _Run:
                 insert_rows(TaskLabel, ("task", "label"), links, same={})
             accept_fresh([task.pk for task, _ in new if task.given], by=self.by)  # type: ignore[misc]
 
-    def _row(self, task: _Known, item: Item) -> tuple:
+    def _asked(self, task: _Known, item: Item) -> tuple:
         options = item.options and dump_json(item.options)
         asked = (item.external_id, item.content, item.locale, options, item.metadata, item.occurred_at)
-        what = (task.pk, task.uid, *asked)
-        if task.given is None or self.annotator is not None:
-            return (*what, *NO_VERDICT)
-        says, answer = task.given
-        return (*what, Task.Status.COMPLETED.value, *self.answers.written(answer, item.options), *self._surety(says))
+        return (task.pk, task.uid, *asked)
+
+    def _told(self, task: _Known) -> tuple:
+        """What the file says of it."""
+        if task.given is None:
+            return NO_VERDICT
+        item, answer = task.given
+        return (Task.Status.COMPLETED.value, *self.answers.written(answer, item.options), *self._surety(item))
 
     def _surety(self, item: Item) -> tuple:
         return (1.0 if item.confidence is None else item.confidence, item.validated_at or self.now)

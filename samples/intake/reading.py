@@ -8,6 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
@@ -327,6 +328,7 @@ def _no_such_number(text):
 # The standard decoder knows integers of any size and says what is wrong where; orjson serves where neither is asked.
 _decoder = json.JSONDecoder(parse_constant=_no_such_number)
 LONG_NUMBER = re.compile(rb"[0-9]{19}")  # orjson makes a float of what 64 bits do not hold
+MAY_BE_FLOATS = frozenset({float, list, dict})
 SPACE = " \t\r\n"
 BLANK = SPACE.encode()
 
@@ -349,12 +351,16 @@ def _jsonl(stream) -> Iterator[Row]:
 
 
 def _value(lines: _Lines, line: bytes) -> Any:
-    if not LONG_NUMBER.search(line):
-        try:
-            return orjson.loads(line)
-        except orjson.JSONDecodeError:
-            pass
+    with suppress(orjson.JSONDecodeError):
+        value = orjson.loads(line)
+        if _has_no_float(value) or not LONG_NUMBER.search(line):
+            return value
     return _decoder.decode(lines.decoded(line))
+
+
+def _has_no_float(value: Any) -> bool:
+    """Whether it is an object of texts and whole numbers, as most rows are: to look for long digits takes longer."""
+    return isinstance(value, dict) and MAY_BE_FLOATS.isdisjoint(map(type, value.values()))
 
 
 class _Window:
