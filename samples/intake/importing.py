@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal, NamedTuple
 
+import numpy as np
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -135,18 +136,19 @@ def import_tasks(
         name=name,
         stops=on_error == "stop",
     )
-    run = _Run(
-        project,
-        Answers(project, label_map=columns.label_map, new_labels=new_labels),
-        reader.refusals,
-        source=source,
-        dataset=dataset,
-        by=by,
-        annotator=annotator,
-    )
     with tempfile.TemporaryFile() as read_rows:
         total = reader.read_all(read(file, name=name, layout=layout, progress=progress), into=read_rows)
         read_rows.seek(0)
+        run = _Run(
+            project,
+            Answers(project, label_map=columns.label_map, new_labels=new_labels),
+            reader.refusals,
+            reader.repeated(),
+            source=source,
+            dataset=dataset,
+            by=by,
+            annotator=annotator,
+        )
         for items in _kept_blocks(read_rows):
             run.take(items)
             if written:
@@ -192,6 +194,7 @@ class _Reader:
     def __init__(self, project: Project, recogniser: Recogniser, answers: Answers, *, name: str, stops: bool):
         self.recogniser, self.answers = recogniser, answers
         self.refusals = _Refusals(name, stops=stops)
+        self.names = array("q")  # hashes of external ids, 8 bytes a row
 
     def read_all(self, rows: Iterable[Row], *, into: IO[bytes]) -> int:
         """Write the items of `rows` to the file `into`, block by block; returns how many they are."""
@@ -199,9 +202,15 @@ class _Reader:
         for block in batches(rows, BATCH):
             items = self._recognised(block)
             count += len(items)
+            self.names.extend(map(hash, _names(items)))
             pickle.dump(list(map(tuple, items)), into, pickle.HIGHEST_PROTOCOL)
         self.recogniser.check_names()
         return count
+
+    def repeated(self) -> set[int]:
+        """The hashes of the external ids that more than one row may have; of most files it is empty."""
+        names = np.sort(np.asarray(self.names))
+        return set(names[1:][names[1:] == names[:-1]].tolist())
 
     def _recognised(self, rows: Iterable[Row]) -> list[Item]:
         items = []
@@ -218,6 +227,14 @@ class _Reader:
             except (BadRow, InvalidAnswer, InvalidValue) as fact:
                 self.refusals.add(line, fact, part=part or ("content" if isinstance(fact, InvalidAnswer) else ""))
         return items
+
+
+def _names(items: Iterable[Item]) -> Iterator[str]:
+    """Every external id that one of `items` may get."""
+    for item in items:
+        yield item.external_id
+        if item.other_id:
+            yield item.other_id
 
 
 def _source(project: Project, name: str, dataset: str | None) -> Source:
@@ -240,14 +257,28 @@ def _source(project: Project, name: str, dataset: str | None) -> Source:
 class _Run:
     """The second half of an import: blocks of items become rows of the database."""
 
-    def __init__(self, project: Project, answers: Answers, refusals: _Refusals, *, source, dataset, by, annotator):
+    def __init__(
+        self,
+        project: Project,
+        answers: Answers,
+        refusals: _Refusals,
+        repeated: set[int],
+        *,
+        source,
+        dataset,
+        by,
+        annotator,
+    ):
         self.project, self.kind = project, project.kind
+        self.repeated = repeated
         self.answers, self.refusals = answers, refusals
         self.source_name, self.dataset_name = source, dataset
         self.by, self.annotator = by, annotator
         self.now = timezone.now()
         self.created = self.updated = self.unchanged = self.seen = 0
         self.entry: AuditEntry | None = None
+        self.is_alone = True  # in the source, as far as is known
+        self.last: int | None = None  # the newest task, by its key, that this run has made
         # Where each task of this file stands, to name the first of two that clash: 16 bytes a row, not a dict entry.
         self.hashes, self.lines = array("q"), array("q")
 
@@ -342,9 +373,11 @@ class _Run:
         """
         wanted = ("external_id", "uid", "pk", "content", "options", "answer", "status", "project_id")
         found = {}
-        ids = [item.external_id for item in items] + [item.other_id for item in items if item.other_id]
-        tasks = Task.objects.named((self.source, one) for one in ids)
-        for row in tasks.values_list(*wanted):
+        names = list(_names(items))
+        if self._still_alone():
+            names = [name for name in names if hash(name) in self.repeated] if self.repeated else []
+        tasks = Task.objects.named((self.source, name) for name in names)
+        for row in tasks.values_list(*wanted) if names else ():
             found[row[0]] = row
         uids = [item.uid for item in items if item.uid and item.external_id not in found]
         taken = set()
@@ -363,6 +396,17 @@ class _Run:
             earlier = answer if self.annotator is None else said.get(pk)
             known[external_id] = _Known(content, options, status, earlier, pk)
         return known, taken
+
+    def _still_alone(self) -> bool:
+        """Whether the source holds what this run has made, and nothing else: only ids that the file repeats may be there.
+
+        Whoever writes into a source locks it, and the newest is found in an index. (Of two machines whose clocks differ
+        one may miss the other's: then the constraint on ids stops this block, and the import is to be run again.)
+        """
+        if self.is_alone:
+            newest = Task.objects.filter(source=self.source).order_by("-created_at", "-pk")
+            self.is_alone = newest.values_list("pk", flat=True).first() == self.last
+        return self.is_alone
 
     def _answer_for(self, task: _Known | None, item: Item) -> Answer | None:
         """What `item` answers that `task` has not got; None where it says nothing new, BadRow where the two disagree."""
@@ -399,6 +443,7 @@ class _Run:
         self.lines.extend(item.line for _, item in new)
         if new:
             pks = new_ids(Task, len(new))
+            self.last = pks[-1]
             older = [task for task in answered if task.pk]
             for (task, _), pk in zip(new, pks, strict=True):
                 task.pk = pk

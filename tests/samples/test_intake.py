@@ -4,6 +4,8 @@ import io
 import json
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -507,6 +509,47 @@ def test_what_the_file_alone_can_tell_is_known_before_anything_is_written(small_
         with pytest.raises(BadRow, match="line 10, "):
             take(project, [*rows, bad], new_labels=False)
     assert everything() == before
+
+
+def looked_for(project, rows):
+    """How many statements of an import look for ids."""
+    with CaptureQueriesContext(connection) as asked:
+        take(project, rows)
+    return sum("AS given" in query["sql"] for query in asked)
+
+
+def test_only_ids_that_may_be_there_are_looked_for(small_blocks):
+    project = make_project()
+    assert looked_for(project, [{"id": number, "text": f"text {number}"} for number in range(9)]) == 0
+    assert looked_for(project, [{"id": number, "text": f"text {number}"} for number in range(8, 12)]) == 2
+    repeated = [{"id": number % 7, "text": f"text {number % 7}"} for number in range(8)]
+    assert looked_for(make_project(), repeated) == 2  # in the blocks of the first and of the last row
+    assert Task.objects.count() == 12 + 7
+
+
+@given(ids=st.lists(st.integers(0, 6), min_size=1, max_size=20), there=st.lists(st.integers(0, 6), max_size=3))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_row_is_known_again_wherever_it_stood_before(small_blocks, ids, there):
+    project = make_project()
+    if there:
+        take(project, [{"id": number, "text": f"text {number}"} for number in there])
+    found = take(project, [{"id": number, "text": f"text {number}"} for number in ids])
+    new = len(set(ids) - set(there))
+    assert counts(found) == (new, 0, len(ids) - new, 0)
+    assert Task.objects.filter(project=project).count() == len({*ids, *there})
+
+
+def test_what_others_write_into_the_source_meanwhile_is_known(small_blocks):
+    project = make_project()
+    rows = [{"id": number, "text": f"text {number}"} for number in range(6)]
+
+    def meanwhile(done, total):
+        if done == 2:
+            take(project, rows[3:5])
+
+    found = take(project, rows, written=meanwhile)
+    assert counts(found) == (4, 0, 2, 0)
+    assert Task.objects.count() == 6
 
 
 def test_a_clash_in_the_middle_keeps_the_blocks_before_it_and_says_so(small_blocks):
