@@ -4,8 +4,11 @@ TRL brings torch, several GB, so it is not in the dev extra: `pip install trl` b
 https://huggingface.co/docs/trl/dataset_formats
 """
 
+import os
+
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"
 trl = pytest.importorskip("trl", reason="trl brings torch, several GB: not in the dev extra")
 
 from datasets import load_dataset  # noqa: E402
@@ -36,9 +39,13 @@ def tokenizer():
     )
 
 
-def model(tokenizer):
+def model(tokenizer, folder):
+    """Where a tiny model lies, of which a trainer may load a second one to compare with."""
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=512, **small))
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=512, **small)).save_pretrained(
+        folder
+    )
+    return str(folder)
 
 
 def rows_of(project, tmp_path, **asked):
@@ -47,9 +54,10 @@ def rows_of(project, tmp_path, **asked):
     return load_dataset("json", data_files=str(tmp_path / "a.jsonl"), split="train", cache_dir=str(tmp_path / "cache"))
 
 
-def learn(trainer, config, rows, tokenizer, tmp_path, **how):
-    how = {**STEP, "output_dir": str(tmp_path / "out"), **how}
-    trained = trainer(model(tokenizer), args=config(**how), train_dataset=rows, processing_class=tokenizer).train()
+def learn(trainer, config, rows, tokenizer, tmp_path):
+    how = {**STEP, "output_dir": str(tmp_path / "out")}
+    tiny = model(tokenizer, tmp_path / "model")
+    trained = trainer(tiny, args=config(**how), train_dataset=rows, processing_class=tokenizer).train()
     assert trained.global_step == 1
     assert trained.training_loss > 0
 
@@ -71,7 +79,6 @@ def test_dpo_learns_from_trl_preference(preferences, options, tokenizer, tmp_pat
 
 
 def test_kto_learns_from_kto(preferences, tokenizer, tmp_path):  # noqa: F811
-    kto = pytest.importorskip("trl.experimental.kto")
     rows = rows_of(preferences, tmp_path, format="kto")
     assert set(rows["label"]) == {True, False}
-    learn(kto.KTOTrainer, kto.KTOConfig, rows, tokenizer, tmp_path)
+    learn(trl.KTOTrainer, trl.KTOConfig, rows, tokenizer, tmp_path)
