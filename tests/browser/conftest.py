@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from django.db.backends.signals import connection_created
 
 CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -20,6 +21,21 @@ def browser():
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reads_that_do_not_wait():
+    """A page may be asked for while a job writes. A file of SQLite's lets both go on; its memory, which the threads of a
+    test share, says that the table is locked, unless whoever reads does not ask: https://sqlite.org/sharedcache.html
+    """
+
+    def do_not_ask(connection, **_):
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+            connection.connection.execute("PRAGMA read_uncommitted = 1")
+
+    connection_created.connect(do_not_ask)
+    yield
+    connection_created.disconnect(do_not_ask)
 
 
 @pytest.fixture
