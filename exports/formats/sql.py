@@ -185,7 +185,7 @@ class Dialect:
         return Sql(f"CASE WHEN {test.text} THEN {name.text} ELSE '' END", test.params)
 
     def is_labelled(self, table: str) -> Sql:
-        types = sorted(LABELLED, key=lambda type: (type != "TEXT_CLASSIFICATION", type))  # the commonest is found first
+        types = sorted(LABELLED)
         return Sql(f'"{table}"."type" IN ({_marks(types)}) AND "{table}"."label_name" IS NOT NULL', tuple(types))
 
 

@@ -137,13 +137,13 @@ def import_tasks(
         stops=on_error == "stop",
     )
     with tempfile.TemporaryFile() as read_rows:
-        total = reader.read_all(read(file, name=name, layout=layout, progress=progress), into=read_rows)
+        total, repeated = reader.read_all(read(file, name=name, layout=layout, progress=progress), into=read_rows)
         read_rows.seek(0)
         run = _Run(
             project,
             Answers(project, label_map=columns.label_map, new_labels=new_labels),
             reader.refusals,
-            reader.repeated(),
+            repeated,
             source=source,
             dataset=dataset,
             by=by,
@@ -194,23 +194,22 @@ class _Reader:
     def __init__(self, project: Project, recogniser: Recogniser, answers: Answers, *, name: str, stops: bool):
         self.recogniser, self.answers = recogniser, answers
         self.refusals = _Refusals(name, stops=stops)
-        self.names = array("q")  # hashes of external ids, 8 bytes a row
 
-    def read_all(self, rows: Iterable[Row], *, into: IO[bytes]) -> int:
-        """Write the items of `rows` to the file `into`, block by block; returns how many they are."""
-        count = 0
+    def read_all(self, rows: Iterable[Row], *, into: IO[bytes]) -> tuple[int, set[int]]:
+        """Write the items of `rows` to the file `into`, block by block.
+
+        Returns how many they are, and the hashes of the external ids that more than one of them may have: of most files
+        there are none.
+        """
+        count, hashes = 0, array("q")  # 8 bytes a row
         for block in batches(rows, BATCH):
             items = self._recognised(block)
             count += len(items)
-            self.names.extend(map(hash, _names(items)))
+            hashes.extend(map(hash, _names(items)))
             pickle.dump(list(map(tuple, items)), into, pickle.HIGHEST_PROTOCOL)
         self.recogniser.check_names()
-        return count
-
-    def repeated(self) -> set[int]:
-        """The hashes of the external ids that more than one row may have; of most files it is empty."""
-        names = np.sort(np.asarray(self.names))
-        return set(names[1:][names[1:] == names[:-1]].tolist())
+        ordered = np.sort(hashes)
+        return count, set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
     def _recognised(self, rows: Iterable[Row]) -> list[Item]:
         items = []
@@ -373,11 +372,10 @@ class _Run:
         """
         wanted = ("external_id", "uid", "pk", "content", "options", "answer", "status", "project_id")
         found = {}
-        names = list(_names(items))
+        names = _names(items)
         if self._still_alone():
-            names = [name for name in names if hash(name) in self.repeated] if self.repeated else []
-        tasks = Task.objects.named((self.source, name) for name in names)
-        for row in tasks.values_list(*wanted) if names else ():
+            names = (name for name in names if hash(name) in self.repeated)
+        for row in Task.objects.named((self.source, name) for name in names).values_list(*wanted):
             found[row[0]] = row
         uids = [item.uid for item in items if item.uid and item.external_id not in found]
         taken = set()

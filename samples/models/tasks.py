@@ -41,8 +41,9 @@ class TaskQuerySet(models.QuerySet):
         return self.where(user, Power.VIEW)
 
     def named(self, pairs: Iterable[tuple[Source, str]]):
-        """Those that a source knows by an external id."""
-        return self.filter(pk__in=Named(Task, ("source", "external_id"), [(source.pk, name) for source, name in pairs]))
+        """Those that a source knows by an external id; who names none asks for nothing."""
+        keys = [(source.pk, name) for source, name in pairs]
+        return self.filter(pk__in=Named(Task, ("source", "external_id"), keys)) if keys else self.none()
 
     def unanswered_by(self, user):
         return self.exclude(annotations__annotator=user)

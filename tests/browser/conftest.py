@@ -23,7 +23,7 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def reads_that_do_not_wait():
     """A page may be asked for while a job writes. A file of SQLite's lets both go on; its memory, which the threads of a
     test share, says that the table is locked, unless whoever reads does not ask: https://sqlite.org/sharedcache.html

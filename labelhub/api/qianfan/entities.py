@@ -48,8 +48,9 @@ class Listed(NamedTuple):
 
 
 def listed(dataset: Dataset, asked: Mapping[str, Any], user: User) -> Listed:
-    """The entities of `dataset` under the filters of entity/list, and how many."""
-    everything, states = _by_state(dataset)
+    """The entities of `dataset` under the filters of entity/list, and how many; an index on state counts them once."""
+    everything = _of_dataset_by_state(dataset)
+    states = dict(everything.order_by().values_list("status").annotate(number=Count("pk")))
     total_all, decided = sum(states.values()), states.get(Task.Status.COMPLETED, 0)
     if asked["tabType"] == ALL:
         rows, total = everything, total_all
@@ -70,17 +71,11 @@ def listed(dataset: Dataset, asked: Mapping[str, Any], user: User) -> Listed:
     return Listed(narrowed, total if narrowed is rows else narrowed.count(), total_all)
 
 
-def _by_state(dataset: Dataset) -> tuple[TaskQuerySet, dict[str, int]]:
-    """As `of_dataset`, and how many there are in each state.
-
-    Where that is all its project has, it is asked by project: there is an index on the state, in which to count each state
-    takes half the time of grouping by it.
-    """
+def _of_dataset_by_state(dataset: Dataset) -> TaskQuerySet:
+    """As `of_dataset`; where that is all its project has, asked by project, for which there is an index on the state."""
     if Source.objects.filter(project=dataset.project_id).exclude(datasets=dataset).exists():
-        tasks = of_dataset(dataset)
-        return tasks, dict(tasks.order_by().values_list("status").annotate(number=Count("pk")))
-    tasks = Task.objects.filter(project=dataset.project_id)
-    return tasks, {state: tasks.filter(status=state).count() for state in Task.Status.values}
+        return of_dataset(dataset)
+    return Task.objects.filter(project=dataset.project_id)
 
 
 def _narrowed(tasks: QuerySet[Task], asked: Mapping[str, Any], user: User) -> QuerySet[Task]:
