@@ -12,9 +12,9 @@ from exports.models import Batch, BatchItem
 from labelhub.accounts.roles import Power
 from labelhub.admin import COLOURS
 from labelhub.jobs.models import Job
-from samples.admin.projects import count_of
+from samples.admin.projects import open_tasks_of, pending_samples_of
 from samples.admin.scoped import powers_of
-from samples.models import Project, Sample, Task
+from samples.models import Project, Sample, StatusCount, Task
 
 LATEST = 6
 SLOW = 0.1  # seconds
@@ -43,9 +43,7 @@ def dashboard(request, context: dict) -> dict:
 def latest_projects(user):
     """The newest projects, each with what is left to do there."""
     newest = Project.objects.visible_to(user).order_by("-pk")
-    return newest.annotate(open_count=count_of(Task.objects.open()), pending_count=count_of(Sample.objects.pending()))[
-        :LATEST
-    ]
+    return newest.annotate(open_count=open_tasks_of(), pending_count=pending_samples_of())[:LATEST]
 
 
 def coloured(rows) -> list:
@@ -78,9 +76,9 @@ def stages(user, powers) -> list[dict]:
     """The cards across the top: what waits where, in the order of the flow."""
     cards = []
     if Power.VIEW in powers:
-        tasks = remembered(user, "tasks", lambda: counts(Task.objects.visible_to(user), "status"))
-        samples = remembered(user, "samples", lambda: counts(Sample.objects.visible_to(user), "status"))
-        open_tasks = tasks.get(Task.Status.PENDING, 0) + tasks.get(Task.Status.VALIDATING, 0)
+        counted = StatusCount.objects.visible_to(user)
+        tasks, samples = counted.tasks().by_status(), counted.samples().by_status()
+        open_tasks = sum(tasks.get(status, 0) for status in Task.OPEN)
         cards += [
             stage("Open tasks", open_tasks, "edit_note", "samples_task", status__in="PENDING,VALIDATING"),
             stage("Disagreements", tasks.get(Task.Status.FAILED, 0), "balance", "samples_task", status__exact="FAILED"),

@@ -1,10 +1,11 @@
 """What the ORM lacks for a hundred thousand rows at once: INSERT … SELECT, plain tuples in bulk, an UPDATE row by row, ids."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -13,6 +14,7 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Cast
 
 COPIED_LINES = 200  # in one piece on their way to PostgreSQL
+INSERTED_ROWS = 200  # in one statement on SQLite, which opens a journal for each where a trigger writes too
 
 
 def insert_select(
@@ -93,8 +95,8 @@ def insert_rows(
 ) -> None:
     """Insert one `model` row for each of `rows`, tuples of values for the fields `names`; `same` are values all share.
 
-    Several times as fast as bulk_create, which makes an object of every row: COPY on PostgreSQL, one prepared statement
-    elsewhere. Nothing is validated; foreign keys are given as primary keys and JSON as its text (`dump_json`). A column
+    Several times as fast as bulk_create, which makes an object of every row: COPY on PostgreSQL, many rows a statement
+    on SQLite. Nothing is validated; foreign keys are given as primary keys and JSON as its text (`dump_json`). A column
     that is not named holds its default, asked for once; so does the primary key, which may be named (`new_ids`).
     """
     connection = connections[router.db_for_write(model)]
@@ -142,8 +144,10 @@ def insert_rows(
                 while piece := "".join(islice(lines, COPIED_LINES)):
                     copy.write(piece)
         else:
-            marks = ", ".join(["%s"] * len(columns))
-            cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", ((*values, *tail) for values in ready()))  # type: ignore[arg-type]
+            marks = f"({', '.join(['%s'] * len(columns))})"
+            written, most = ready(), connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+            while some := [(*values, *tail) for values in islice(written, min(INSERTED_ROWS, most // len(columns)))]:
+                cursor.execute(f"INSERT INTO {target} VALUES {', '.join([marks] * len(some))}", [*chain(*some)])
 
 
 def _copied(values: Iterable[Any]) -> list[str]:

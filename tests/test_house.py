@@ -67,7 +67,7 @@ def test_every_module_says_what_it_is():
 # Rows of two keys, shown as the labels of an answer or a verdict; what is shown on the page of its task or batch; what
 # the search for near-duplicates looks up; who holds a task for some minutes; what the API remembers of a request.
 INSIDE = {"TaskLabel", "AnnotationLabel", "DuplicateBand", "ClusterMember", "TextStatistics", "BatchTasks", "Shard"}
-INSIDE |= {"KeptSide", "Assignment", "IdempotencyKey"}
+INSIDE |= {"KeptSide", "Assignment", "IdempotencyKey", "StatusCount"}
 MOST_QUERIES = 14
 
 

@@ -22,7 +22,7 @@ from labelhub.jobs import queue
 from labelhub.jobs.admin import state_url
 from labelhub.jobs.models import Job
 from samples.intake import KINDS, uploads
-from samples.models import Project, Task
+from samples.models import Project, StatusCount
 from samples.models.datasets import name_rule
 
 from .annotate import choose_project
@@ -115,7 +115,7 @@ class ImportForm(forms.Form):
 
 def choose(request):
     """The projects into which the visitor may import; straight on where there is only one."""
-    projects = Project.objects.where(request.user, Power.IMPORT).annotate(left=count_of(Task.objects.all()))
+    projects = Project.objects.where(request.user, Power.IMPORT).annotate(left=count_of(StatusCount.objects.tasks()))
     return choose_project(request, projects, title="Import", target="import_tasks", left="tasks")
 
 

@@ -2,7 +2,7 @@
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.shortcuts import redirect
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
@@ -16,7 +16,7 @@ from labelhub.facts import Fact
 from samples import suggesting, task_types
 from samples.agreement import project_alpha
 from samples.labels import delete_label, move_label, rename_label
-from samples.models import Label, Membership, Project, Sample, Task
+from samples.models import Label, Membership, Project, Sample, StatusCount, Task
 from samples.projects import add_labels, checked_label, create_project
 
 from .scoped import ScopedAdmin, ScopedInline
@@ -140,10 +140,18 @@ class ProjectForm(forms.ModelForm):
         return cleaned
 
 
-def count_of(rows):
-    """A subquery that counts `rows` of the project in the outer query."""
-    counted = rows.filter(project=OuterRef("pk")).order_by().values("project").annotate(n=Count("pk")).values("n")
-    return Coalesce(Subquery(counted), 0)
+def count_of(counts, *statuses):
+    """A subquery of how many, of all or in these states, the project in the outer query has."""
+    own = counts.filter(project=OuterRef("pk"), **({"status__in": statuses} if statuses else {}))
+    return Coalesce(Subquery(own.order_by().values("project").annotate(n=Sum("number")).values("n")), 0)
+
+
+def open_tasks_of():
+    return count_of(StatusCount.objects.tasks(), *Task.OPEN)
+
+
+def pending_samples_of():
+    return count_of(StatusCount.objects.samples(), Sample.Status.PENDING)
 
 
 @admin.register(Project)
@@ -176,11 +184,8 @@ class ProjectAdmin(ScopedAdmin):
     ]  # fmt: skip
 
     def get_queryset(self, request):
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(open_count=count_of(Task.objects.open()), pending_count=count_of(Sample.objects.pending()))
-        )
+        rows = super().get_queryset(request)
+        return rows.annotate(open_count=open_tasks_of(), pending_count=pending_samples_of())
 
     def get_fieldsets(self, request, obj=None):
         fieldsets = super().get_fieldsets(request, obj)
@@ -253,8 +258,8 @@ class ProjectAdmin(ScopedAdmin):
     def change_view(self, request, object_id, form_url="", extra_context=None):
         project = self.row_or_404(request, object_id)
         summary = {
-            "task_counts": counted_by_status(project.tasks, Task.Status),
-            "sample_counts": counted_by_status(project.samples, Sample.Status),
+            "task_counts": counted_by_status(StatusCount.objects.tasks().filter(project=project), Task.Status),
+            "sample_counts": counted_by_status(StatusCount.objects.samples().filter(project=project), Sample.Status),
             "agreement_asked": "agreement" in request.GET,
         }
         if summary["agreement_asked"]:
@@ -290,9 +295,9 @@ class ProjectAdmin(ScopedAdmin):
         return redirect("import_tasks", self.row_or_404(request, object_id).name)
 
 
-def counted_by_status(rows, statuses) -> list[tuple[str, str, int]]:
+def counted_by_status(counts, statuses) -> list[tuple[str, str, int]]:
     """(status, its title, how many), for every status, also those nobody is in."""
-    counts = dict(rows.order_by().values_list("status").annotate(Count("pk")))
+    counts = counts.by_status()
     return [(status.value, status.label, counts.get(status.value, 0)) for status in statuses]
 
 

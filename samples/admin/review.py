@@ -16,7 +16,7 @@ from samples.models import Annotation, Project, Sample
 
 from .annotate import choose_project
 from .answers import FEW, answer_in, choices_of, colours_of
-from .projects import count_of
+from .projects import pending_samples_of
 from .scoped import project_or_404
 
 CARDS = 10
@@ -30,7 +30,7 @@ CAUSES = {
 
 def choose(request):
     """The projects in which the visitor may review; straight on where there is only one."""
-    projects = Project.objects.where(request.user, Power.REVIEW).annotate(left=count_of(Sample.objects.pending()))
+    projects = Project.objects.where(request.user, Power.REVIEW).annotate(left=pending_samples_of())
     return choose_project(request, projects, title="Review", target="review", left="waiting")
 
 

@@ -1,6 +1,7 @@
 """The tables of curation, a file for each place a row passes: projects, datasets, tasks, samples."""
 
 from .assignments import Assignment
+from .counts import StatusCount
 from .datasets import Dataset, Source
 from .doubts import Doubt
 from .duplicates import ClusterMember, DuplicateBand
@@ -23,6 +24,7 @@ __all__ = [
     "Project",
     "Sample",
     "Source",
+    "StatusCount",
     "Task",
     "TaskLabel",
     "TaskOrder",

@@ -25,7 +25,7 @@ class TaskQuerySet(models.QuerySet):
 
     def open(self):
         """Still taking answers."""
-        return self.filter(status__in=[Task.Status.PENDING, Task.Status.VALIDATING])
+        return self.filter(status__in=Task.OPEN)
 
     def completed(self):
         return self.filter(status=Task.Status.COMPLETED)
@@ -57,6 +57,8 @@ class Task(Verdict):
         VALIDATING = "VALIDATING", "Validating"
         COMPLETED = "COMPLETED", "Completed"
         FAILED = "FAILED", "Failed"
+
+    OPEN = (Status.PENDING, Status.VALIDATING)
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="tasks", db_index=False)
     source = models.ForeignKey(Source, models.PROTECT, related_name="tasks", db_index=False)

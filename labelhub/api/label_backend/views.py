@@ -10,7 +10,7 @@ from rest_framework.exceptions import NotFound
 from exports import batching, finetuning
 from exports.errors import ProviderRefused, ProviderTimeout
 from exports.models import Batch, BatchItem, FineTune
-from samples.models import Project, Sample
+from samples.models import Project, Sample, StatusCount
 
 from . import serializers
 from .envelope import ADMIN, LabelBackendView, Wrong, success
@@ -27,18 +27,20 @@ class Samples(LabelBackendView):
     def get(self, request):
         asked = request.query_params
         carriers = BatchItem.objects.filter(sample=OuterRef("pk"))
-        # Named one by one, the index on (project, status, id) counts them and skips to a page without a look at a row.
+        # Named one by one, the index on (project, status, id) skips to a page without a look at a row.
         projects = list(Project.objects.where(request.user, ADMIN).values_list("pk", flat=True))
         within = {"project": projects[0]} if len(projects) == 1 else {"project__in": projects}
         rows = Sample.objects.filter(**within).approved()
+        counted = StatusCount.objects.samples().filter(**within).by_status()
+        total: int | None = counted.get(Sample.Status.APPROVED, 0)
         if sample_type := serializers.sample_type_in(asked):
-            rows = rows.filter(sample_type=sample_type)
+            rows, total = rows.filter(sample_type=sample_type), None
         exported = serializers.exported_in(asked)
         if exported is not None:
-            rows = rows.filter(Exists(carriers) if exported else ~Exists(carriers))
+            rows, total = rows.filter(Exists(carriers) if exported else ~Exists(carriers)), None
         latest = carriers.order_by("-is_claim", "-batch").values("batch")[:1]
         rows = rows.annotate(export_batch_id=Subquery(latest)).select_related("task").order_by("pk")
-        return success(serializers.paging(asked).of(rows, serializers.sample))
+        return success(serializers.paging(asked).of(rows, serializers.sample, total=total))
 
 
 class NewBatch(LabelBackendView):
