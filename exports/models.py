@@ -12,12 +12,15 @@ from labelhub.accounts.roles import Power
 from labelhub.fields import JSONTextField
 from labelhub.jobs.models import Job
 from samples.models import Dataset, Project, Sample
+from samples.models.projects import OfProjectQuerySet
 
 from . import compression, formats, providers
 from .errors import UnreadableKey, WrongState
 
 
-class BatchQuerySet(models.QuerySet):
+class BatchQuerySet(OfProjectQuerySet):
+    seen_with = Power.EXPORT
+
     def ready(self):
         return self.filter(state=Batch.State.READY)
 
@@ -33,13 +36,6 @@ class BatchQuerySet(models.QuerySet):
     def run_of(self, batch: "Batch"):
         """`batch`, where the run that began with `started_at` is its latest and goes on."""
         return self.filter(pk=batch.pk, state=Batch.State.RUNNING, started_at=batch.started_at)
-
-    def where(self, user, power: Power):
-        """Batches of the projects in which `user` holds `power`; one across projects is a superuser's."""
-        return self if user.is_superuser else self.filter(project__in=Project.objects.where(user, power))
-
-    def visible_to(self, user):
-        return self.where(user, Power.EXPORT)
 
 
 class Batch(models.Model):
@@ -274,16 +270,11 @@ class Shard(models.Model):
         return f"{self.batch.path.rpartition('/')[0]}/{self.name}"
 
 
-class ProviderAccountQuerySet(models.QuerySet):
+class ProviderAccountQuerySet(OfProjectQuerySet):
+    seen_with = Power.MANAGE
+
     def active(self):
         return self.filter(closed_at=None)
-
-    def where(self, user, power: Power):
-        """Accounts of the projects in which `user` holds `power`; one of every project is a superuser's."""
-        return self if user.is_superuser else self.filter(project__in=Project.objects.where(user, power))
-
-    def visible_to(self, user):
-        return self.where(user, Power.MANAGE)
 
     def usable_for(self, project: Project):
         """The project's own, and those of every project."""
@@ -465,12 +456,9 @@ class ModelTag(models.Model):
         return f"{self.name} → {self.version}"
 
 
-class PredictionRunQuerySet(models.QuerySet):
-    def where(self, user, power: Power):
-        return self.filter(version__project__in=Project.objects.where(user, power)) if not user.is_superuser else self
-
-    def visible_to(self, user):
-        return self.where(user, Power.FINETUNE)
+class PredictionRunQuerySet(OfProjectQuerySet):
+    project_lookup = "version__project"
+    seen_with = Power.FINETUNE
 
 
 class PredictionRun(models.Model):

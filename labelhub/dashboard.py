@@ -12,7 +12,7 @@ from exports.models import Batch, BatchItem
 from labelhub.accounts.roles import Power
 from labelhub.admin import COLOURS
 from labelhub.jobs.models import Job
-from samples.admin.projects import open_tasks_of, pending_samples_of
+from samples.admin.projects import count_of
 from samples.admin.scoped import powers_of
 from samples.models import Project, Sample, StatusCount, Task
 
@@ -42,8 +42,10 @@ def dashboard(request, context: dict) -> dict:
 
 def latest_projects(user):
     """The newest projects, each with what is left to do there."""
-    newest = Project.objects.visible_to(user).order_by("-pk")
-    return newest.annotate(open_count=open_tasks_of(), pending_count=pending_samples_of())[:LATEST]
+    newest, counts = Project.objects.visible_to(user).order_by("-pk"), StatusCount.objects
+    return newest.annotate(open_count=count_of(counts.open_tasks()), pending_count=count_of(counts.pending_samples()))[
+        :LATEST
+    ]
 
 
 def coloured(rows) -> list:

@@ -16,8 +16,6 @@ from .errors import InvalidValue
 from .models import Annotation, Assignment, Project, Task, TaskOrder
 from .permissions import require
 
-OPEN = (Task.Status.PENDING, Task.Status.VALIDATING)
-
 
 def take_next(project: Project, *, user, order: str | None = None, skipping: Collection[int] = ()) -> Assignment | None:
     """Lend `user` the next task of `project` for TASK_LEASE_MINUTES; None where none is left for him.
@@ -93,7 +91,7 @@ def by_age(waiting: QuerySet[Task], project: Project, *, last: bool = False) -> 
     The first of each open state is looked up in the index on (project, status, id), and the older of the two taken.
     """
     order = "-pk" if last else "pk"
-    firsts = [Subquery(waiting.filter(status=status).order_by(order).values("pk")[:1]) for status in OPEN]
+    firsts = [Subquery(waiting.filter(status=status).order_by(order).values("pk")[:1]) for status in Task.OPEN]
     found = Task.objects.filter(Q(pk=firsts[0]) | Q(pk=firsts[1]))
     return found.order_by(order).values_list("pk", flat=True).first()
 
@@ -109,7 +107,7 @@ def at_random(waiting: QuerySet[Task], project: Project) -> int | None:
         return None
     drawn = [dice.randint(first, last) for _ in range(DRAWN)]
     # By their keys alone, and then one by one: asked for both at once, SQLite walks through the project instead.
-    places = dict(Task.objects.filter(pk__in=drawn, status__in=OPEN).order_by().values_list("pk", "project"))
+    places = dict(Task.objects.filter(pk__in=drawn, status__in=Task.OPEN).order_by().values_list("pk", "project"))
     for pk in [pk for pk in drawn if places.get(pk) == project.pk][:LOOKED_AT]:
         if waiting.filter(pk=pk).exists():
             return pk
@@ -125,7 +123,7 @@ def by_margin(waiting: QuerySet[Task], project: Project) -> int | None:
     if dice.random() < project.random_share:
         return at_random(waiting, project)
     guessed = waiting.filter(margin__isnull=False).order_by("margin", "pk")
-    firsts = [Subquery(guessed.filter(status=status).values("pk")[:1]) for status in OPEN]
+    firsts = [Subquery(guessed.filter(status=status).values("pk")[:1]) for status in Task.OPEN]
     found = Task.objects.filter(Q(pk=firsts[0]) | Q(pk=firsts[1]))
     pk = found.order_by("margin", "pk").values_list("pk", flat=True).first()
     return by_age(waiting, project) if pk is None else pk

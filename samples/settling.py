@@ -270,7 +270,7 @@ def _count(pks: Collection[int], *, records: Records, by=None) -> Settled:
             continue
         was = _state(task)
         needed = task.validations_needed or project.validations_needed
-        if len(votes) < needed and task.status in (Task.Status.PENDING, Task.Status.VALIDATING):
+        if len(votes) < needed and task.status in Task.OPEN:
             task.status = Task.Status.VALIDATING
         else:
             counted.append(task)

@@ -11,10 +11,10 @@ from labelhub.admin import page
 from labelhub.facts import Fact
 from labelhub.long_lists import MoreThan, counted
 from samples import annotating, assigning, suggesting
-from samples.models import Annotation, Project
+from samples.models import Annotation, Project, StatusCount
 
 from .answers import FEW, answer_in, choices_of, colours_of
-from .projects import open_tasks_of
+from .projects import count_of
 from .scoped import project_or_404
 
 LONGEST_LEAD_TIME_MS = 2_000_000_000  # what the column holds; a tab left open over a month says nothing anyway
@@ -22,7 +22,9 @@ LONGEST_LEAD_TIME_MS = 2_000_000_000  # what the column holds; a tab left open o
 
 def choose(request):
     """The projects in which the visitor may answer tasks; straight on where there is only one."""
-    projects = Project.objects.where(request.user, Power.ANNOTATE).annotate(left=open_tasks_of())
+    projects = Project.objects.where(request.user, Power.ANNOTATE).annotate(
+        left=count_of(StatusCount.objects.open_tasks())
+    )
     return choose_project(request, projects, title="Annotate", target="annotate", left="open tasks")
 
 

@@ -140,18 +140,10 @@ class ProjectForm(forms.ModelForm):
         return cleaned
 
 
-def count_of(counts, *statuses):
-    """A subquery of how many, of all or in these states, the project in the outer query has."""
-    own = counts.filter(project=OuterRef("pk"), **({"status__in": statuses} if statuses else {}))
-    return Coalesce(Subquery(own.order_by().values("project").annotate(n=Sum("number")).values("n")), 0)
-
-
-def open_tasks_of():
-    return count_of(StatusCount.objects.tasks(), *Task.OPEN)
-
-
-def pending_samples_of():
-    return count_of(StatusCount.objects.samples(), Sample.Status.PENDING)
+def count_of(counts):
+    """A subquery that adds up the `counts` of the project in the outer query."""
+    own = counts.filter(project=OuterRef("pk")).order_by().values("project").annotate(n=Sum("number")).values("n")
+    return Coalesce(Subquery(own), 0)
 
 
 @admin.register(Project)
@@ -184,8 +176,9 @@ class ProjectAdmin(ScopedAdmin):
     ]  # fmt: skip
 
     def get_queryset(self, request):
+        counts = StatusCount.objects
         rows = super().get_queryset(request)
-        return rows.annotate(open_count=open_tasks_of(), pending_count=pending_samples_of())
+        return rows.annotate(open_count=count_of(counts.open_tasks()), pending_count=count_of(counts.pending_samples()))
 
     def get_fieldsets(self, request, obj=None):
         fieldsets = super().get_fieldsets(request, obj)
@@ -297,8 +290,8 @@ class ProjectAdmin(ScopedAdmin):
 
 def counted_by_status(counts, statuses) -> list[tuple[str, str, int]]:
     """(status, its title, how many), for every status, also those nobody is in."""
-    counts = counts.by_status()
-    return [(status.value, status.label, counts.get(status.value, 0)) for status in statuses]
+    numbers = counts.by_status()
+    return [(status.value, status.label, numbers.get(status.value, 0)) for status in statuses]
 
 
 @admin.register(Label)

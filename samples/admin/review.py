@@ -12,11 +12,11 @@ from labelhub.admin import page, percent, share_bars
 from labelhub.facts import Fact
 from labelhub.long_lists import FirstPages, counted
 from samples import review, settling
-from samples.models import Annotation, Project, Sample
+from samples.models import Annotation, Project, Sample, StatusCount
 
 from .annotate import choose_project
 from .answers import FEW, answer_in, choices_of, colours_of
-from .projects import pending_samples_of
+from .projects import count_of
 from .scoped import project_or_404
 
 CARDS = 10
@@ -30,7 +30,9 @@ CAUSES = {
 
 def choose(request):
     """The projects in which the visitor may review; straight on where there is only one."""
-    projects = Project.objects.where(request.user, Power.REVIEW).annotate(left=pending_samples_of())
+    projects = Project.objects.where(request.user, Power.REVIEW).annotate(
+        left=count_of(StatusCount.objects.pending_samples())
+    )
     return choose_project(request, projects, title="Review", target="review", left="waiting")
 
 

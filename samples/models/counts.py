@@ -3,24 +3,24 @@
 from django.db import models
 from django.db.models import Sum
 
-from labelhub.accounts.roles import Power
-
 from .datasets import Source
-from .projects import Project
+from .projects import OfProjectQuerySet, Project
+from .samples import Sample
+from .tasks import Task
 
 
-class StatusCountQuerySet(models.QuerySet):
+class StatusCountQuerySet(OfProjectQuerySet):
     def tasks(self):
         return self.filter(noun=StatusCount.Noun.TASK)
 
     def samples(self):
         return self.filter(noun=StatusCount.Noun.SAMPLE)
 
-    def where(self, user, power: Power):
-        return self.filter(project__in=Project.objects.where(user, power)) if not user.is_superuser else self
+    def open_tasks(self):
+        return self.tasks().filter(status__in=Task.OPEN)
 
-    def visible_to(self, user):
-        return self.where(user, Power.VIEW)
+    def pending_samples(self):
+        return self.samples().filter(status=Sample.Status.PENDING)
 
     def by_status(self) -> dict[str, int]:
         """How many there are in each state that anything is in."""

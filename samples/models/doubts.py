@@ -8,23 +8,19 @@ from django.utils import timezone
 from labelhub.accounts.roles import Power
 from labelhub.fields import JSONTextField
 
-from .projects import Project
+from .projects import OfProjectQuerySet, Project
 from .tasks import Task
 
 
-class DoubtQuerySet(models.QuerySet):
+class DoubtQuerySet(OfProjectQuerySet):
+    seen_with = Power.REVIEW
+
     def open(self):
         return self.filter(state=Doubt.State.OPEN)
 
     def standing(self):
         """About the verdict as it is now; one that was changed since is doubted no more."""
         return self.filter(task__label_name=F("verdict"), task__status=Task.Status.COMPLETED)
-
-    def where(self, user, power: Power):
-        return self.filter(project__in=Project.objects.where(user, power)) if not user.is_superuser else self
-
-    def visible_to(self, user):
-        return self.where(user, Power.REVIEW)
 
 
 class Doubt(models.Model):

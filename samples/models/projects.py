@@ -24,6 +24,22 @@ class ProjectQuerySet(models.QuerySet):
         return self.where(user, Power.VIEW)
 
 
+class OfProjectQuerySet(models.QuerySet):
+    """Rows that belong to a project each: who may reach them follows from his role there; a superuser may."""
+
+    project_lookup = "project"
+    seen_with = Power.VIEW
+
+    def where(self, user, power: Power):
+        """Those of the projects in which `user` holds `power`; rows of no project are a superuser's."""
+        if user.is_superuser:
+            return self
+        return self.filter(**{f"{self.project_lookup}__in": Project.objects.where(user, power)})
+
+    def visible_to(self, user):
+        return self.where(user, self.seen_with)
+
+
 class TaskOrder(models.TextChoices):
     """Which of the waiting tasks comes first."""
 

@@ -5,25 +5,17 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from labelhub.accounts.roles import Power
-
-from .projects import Label, Project
+from .projects import Label, OfProjectQuerySet, Project
 from .tasks import Task
 from .verdicts import LABEL_UNLISTED, Verdict
 
 
-class SampleQuerySet(models.QuerySet):
+class SampleQuerySet(OfProjectQuerySet):
     def pending(self):
         return self.filter(status=Sample.Status.PENDING)
 
     def approved(self):
         return self.filter(status=Sample.Status.APPROVED)
-
-    def where(self, user, power: Power):
-        return self.filter(project__in=Project.objects.where(user, power)) if not user.is_superuser else self
-
-    def visible_to(self, user):
-        return self.where(user, Power.VIEW)
 
 
 class Sample(Verdict):

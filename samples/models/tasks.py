@@ -9,17 +9,16 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from labelhub.accounts.roles import Power
 from labelhub.fields import JSONTextField
 from labelhub.setwise import Named
 from samples import task_types
 
 from .datasets import Source
-from .projects import Label, Project
+from .projects import Label, OfProjectQuerySet, Project
 from .verdicts import LABEL_UNLISTED, Verdict
 
 
-class TaskQuerySet(models.QuerySet):
+class TaskQuerySet(OfProjectQuerySet):
     def pending(self):
         return self.filter(status=Task.Status.PENDING)
 
@@ -33,12 +32,6 @@ class TaskQuerySet(models.QuerySet):
     def failed(self):
         """Answered, but without a verdict: a tie, or too small a share."""
         return self.filter(status=Task.Status.FAILED)
-
-    def where(self, user, power: Power):
-        return self.filter(project__in=Project.objects.where(user, power)) if not user.is_superuser else self
-
-    def visible_to(self, user):
-        return self.where(user, Power.VIEW)
 
     def named(self, pairs: Iterable[tuple[Source, str]]):
         """Those that a source knows by an external id; who names none asks for nothing."""

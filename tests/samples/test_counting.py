@@ -129,6 +129,9 @@ def test_a_writer_that_has_not_committed_keeps_nobody_from_writing_and_counts_on
 
 def test_of_many_changes_a_project_keeps_some_dozens_of_rows():
     project = make_project()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT setseed(0.5)")  # which statements fold is drawn by lot; the same in every run
     for _ in range(300):
         make_task(project)
     assert StatusCount.objects.count() < 300

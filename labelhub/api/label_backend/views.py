@@ -30,14 +30,16 @@ class Samples(LabelBackendView):
         # Named one by one, the index on (project, status, id) skips to a page without a look at a row.
         projects = list(Project.objects.where(request.user, ADMIN).values_list("pk", flat=True))
         within = {"project": projects[0]} if len(projects) == 1 else {"project__in": projects}
-        rows = Sample.objects.filter(**within).approved()
-        counted = StatusCount.objects.samples().filter(**within).by_status()
-        total: int | None = counted.get(Sample.Status.APPROVED, 0)
+        everything = rows = Sample.objects.filter(**within).approved()
         if sample_type := serializers.sample_type_in(asked):
-            rows, total = rows.filter(sample_type=sample_type), None
+            rows = rows.filter(sample_type=sample_type)
         exported = serializers.exported_in(asked)
         if exported is not None:
-            rows, total = rows.filter(Exists(carriers) if exported else ~Exists(carriers)), None
+            rows = rows.filter(Exists(carriers) if exported else ~Exists(carriers))
+        total = None
+        if rows is everything:
+            kept = StatusCount.objects.samples().filter(**within).by_status()
+            total = kept.get(Sample.Status.APPROVED, 0)
         latest = carriers.order_by("-is_claim", "-batch").values("batch")[:1]
         rows = rows.annotate(export_batch_id=Subquery(latest)).select_related("task").order_by("pk")
         return success(serializers.paging(asked).of(rows, serializers.sample, total=total))
