@@ -32,6 +32,8 @@ def install(*, using: str, **_) -> None:
     if COUNTS not in connection.introspection.table_names():  # migrated back to before there were any
         return
     with transaction.atomic(using=using), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # of several machines that migrate at once, one makes them
+            cursor.execute(f"SELECT pg_advisory_xact_lock(hashtext('{COUNTS}'))")
         if triggers(connection.vendor).keys() <= there(cursor, connection.vendor):
             return
         remove(cursor, connection.vendor)

@@ -151,6 +151,19 @@ def test_a_table_that_lost_its_triggers_is_counted_anew_after_the_next_migrate()
     assert StatusCount.objects.samples().by_status() == {"APPROVED": 9}
 
 
+@pytest.mark.django_db(transaction=True)
+def test_machines_that_migrate_at_the_same_moment_make_the_triggers_once():
+    one_writer_is_not_enough()
+    make_samples(3)
+    with transaction.atomic(), connection.cursor() as cursor:
+        counting.remove(cursor, connection.vendor)
+    make_samples(2)
+    at_once(3, lambda _: counting.install(using="default"))
+    make_samples(2)
+    assert StatusCount.objects.samples().by_status() == {"APPROVED": 7}
+    agree()
+
+
 def test_a_migrate_that_finds_all_in_place_counts_nothing():
     make_samples(3)
     StatusCount.objects.all().delete()
