@@ -1,7 +1,6 @@
 """What the ORM lacks for a hundred thousand rows at once: INSERT … SELECT, plain tuples in bulk, an UPDATE row by row, ids."""
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
@@ -14,7 +13,9 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Cast
 
 COPIED_LINES = 200  # in one piece on their way to PostgreSQL
-INSERTED_ROWS = 200  # in one statement on SQLite, which opens a journal for each where a trigger writes too
+SQLITE_VALUES = (
+    32_766  # in one statement: its own limit. Where a trigger writes too, a statement a row costs twice the time
+)
 
 
 def insert_select(
@@ -145,8 +146,8 @@ def insert_rows(
                     copy.write(piece)
         else:
             marks = f"({', '.join(['%s'] * len(columns))})"
-            written, most = ready(), connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-            while some := [(*values, *tail) for values in islice(written, min(INSERTED_ROWS, most // len(columns)))]:
+            written, most = ready(), SQLITE_VALUES // len(columns)
+            while some := [(*values, *tail) for values in islice(written, most)]:
                 cursor.execute(f"INSERT INTO {target} VALUES {', '.join([marks] * len(some))}", [*chain(*some)])
 
 
