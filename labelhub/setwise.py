@@ -13,9 +13,7 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Cast
 
 COPIED_LINES = 200  # in one piece on their way to PostgreSQL
-SQLITE_VALUES = (
-    32_766  # in one statement: its own limit. Where a trigger writes too, a statement a row costs twice the time
-)
+SQLITE_VALUES = 32_766  # in one statement, its own limit; where a trigger writes too, one a row costs twice the time
 
 
 def insert_select(
